@@ -3,15 +3,14 @@
 import platform
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
 from scaling import __version__
 from scaling.analysis.bootstrap import Bootstrap
-from scaling.analysis.intervals import Profile, Spread, residuals, t_quantile
-from scaling.analysis.law import Law
-from scaling.analysis.objective import columns_of, theta_of
+from scaling.analysis.intervals import Spread, residuals, t_quantile
+from scaling.analysis.law import TRANSFORMS, Law
+from scaling.analysis.objective import derived_of, values_of
 from scaling.analysis.result import Fit, Interval, twins
 from scaling.analysis.solver import Problem
 
@@ -52,39 +51,32 @@ def assemble(
         r, _ = residuals(problem, z)
     margin = 1e-7 * (hi - lo)
     touching = free & ((z <= lo + margin) | (z >= hi - margin))
-    derived_of = jax.jit(lambda z: law.derived(theta_of(law, z)))
-    with jax.enable_x64(True):
-        value = columns_of(theta_of(law, jnp.asarray(z)))
-        slope = columns_of(jax.jacfwd(lambda z: theta_of(law, z))(jnp.asarray(z)))
-        many = None if draws is None else columns_of(theta_of(law, jnp.asarray(draws)))
-        extra = columns_of(derived_of(jnp.asarray(z)))
-        extra_slope = columns_of(jax.jacfwd(derived_of)(jnp.asarray(z)))
-        extra_many = None if draws is None else columns_of(jax.vmap(derived_of)(jnp.asarray(draws)))
-        low_high = [columns_of(theta_of(law, jnp.asarray(b))) for b in (lo, hi)]
+    value, many = values_of(law, z), None if draws is None else values_of(law, draws)
+    extra, extra_slope = derived_of(law, z[None] if draws is None else np.vstack([z, draws]))
     q = t_quantile(0.975, dof)
     params = {}
     for i, name in enumerate(names):
-        se, ci, identified = float(abs(slope[name][i]) * spread.se[i]), None, not spread.flat[i]
+        slope = TRANSFORMS[law.params[i].transform].slope(value[name])
+        se, ci, identified = float(abs(slope) * spread.se[i]), None, not spread.flat[i]
         if not free[i]:
             se, ci = 0.0, (float(value[name]), float(value[name]))
         elif many is not None:
             se = float(np.std(many[name], ddof=1))
             ci = tuple(np.percentile(many[name], [2.5, 97.5]))
         elif i in profiles:
-            ci = _natural(profiles[i], law, i, low_high)
+            ci = _natural(law, i, profiles[i].low, profiles[i].high)
         elif np.isfinite(z[i]) and not touching[i]:
-            ends = z[i] + np.array([-q, q]) * spread.se[i]
-            ci = _natural(Profile(z, z, 0.0, *ends), law, i, low_high)
+            ci = _natural(law, i, *(z[i] + np.array([-q, q]) * spread.se[i]))
         if free[i] and i in profiles:
             identified = identified and (profiles[i].closed or bool(touching[i]))
         params[name] = Interval(
             float(value[name]), se, ci, bool(identified and np.isfinite(z[i])), bool(touching[i])
         )
     derived = {}
-    for name, v in extra.items():
-        if extra_many is not None:
-            se = float(np.nanstd(extra_many[name], ddof=1))
-            ci = tuple(np.nanpercentile(extra_many[name], [2.5, 97.5]))
+    for name, (v, *resampled) in extra.items():
+        if draws is not None:
+            se = float(np.nanstd(resampled, ddof=1))
+            ci = tuple(np.nanpercentile(resampled, [2.5, 97.5]))
         else:
             se = float(np.sqrt(extra_slope[name] @ spread.cov @ extra_slope[name]))
             ci = (float(v - q * se), float(v + q * se))
@@ -135,12 +127,12 @@ def assemble(
     )
 
 
-def _natural(profile: Profile, law: Law, i: int, low_high) -> tuple[float, float]:
-    """The ends of an interval in natural units; an open end stays infinite (or 0 for a scale)."""
-    log = law.params[i].transform == "log"
+def _natural(law: Law, i: int, low: float, high: float) -> tuple[float, float]:
+    """The ends of an interval of parameter i in natural units; an open end stays infinite (or 0
+    for a scale)."""
+    inverse = TRANSFORMS[law.params[i].transform].inverse
     with np.errstate(over="ignore"):  # An open end may be far outside of what a float holds.
-        ends = [np.exp(e) if log else e for e in (profile.low, profile.high)]
-    return float(ends[0]), float(ends[1])
+        return float(inverse(low)), float(inverse(high))
 
 
 def _compute_range(law: Law, table: pd.DataFrame) -> dict[str, tuple[float, float]]:

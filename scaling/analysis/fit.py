@@ -233,8 +233,7 @@ def start_points(law: Law, table, starts, seed: int, lo, hi) -> np.ndarray:
         values = np.full(size, middle)
         if p.name in given:
             inside = np.clip(given[p.name], p.lower, p.upper)
-            with jax.enable_x64(True):
-                values = np.broadcast_to(TRANSFORMS[p.transform].forward(inside), size)
+            values = np.broadcast_to(TRANSFORMS[p.transform].forward(inside), size)
         columns.append(values)
     z = np.unique(np.clip(np.stack(columns, 1), lo, hi), axis=0)
     if isinstance(starts, int):

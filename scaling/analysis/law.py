@@ -26,16 +26,20 @@ X = Any  # pytree of float64 arrays made by `Law.prepare`
 
 @dataclass(frozen=True)
 class Transform:
-    """The coordinate z in which a parameter is searched: z = forward(value)."""
+    """The coordinate z in which a parameter is searched: z = forward(value), value = inverse(z),
+    d value / d z = slope(value). In numpy, but for `traced_inverse`: the inverse inside compiled
+    programs. (Eager jax operations would each be compiled for every shape.)"""
 
     forward: Callable
     inverse: Callable
+    slope: Callable
+    traced_inverse: Callable
 
 
 TRANSFORMS = MappingProxyType(
     {
-        "identity": Transform(lambda v: v, lambda z: z),
-        "log": Transform(jnp.log, jnp.exp),
+        "identity": Transform(lambda v: v, lambda z: z, np.ones_like, lambda z: z),
+        "log": Transform(np.log, np.exp, lambda v: v, jnp.exp),
     }
 )
 

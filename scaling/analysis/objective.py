@@ -6,7 +6,7 @@ objective is a weighted *sum* over rows; its scale never depends on the number o
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -55,23 +55,25 @@ class Evaluation(NamedTuple):
 
 
 def theta_of(law: Law, z: jax.Array) -> Theta:
-    """Search coordinates [..., P] -> {name: natural value [...]}."""
-    return {p.name: TRANSFORMS[p.transform].inverse(z[..., i]) for i, p in enumerate(law.params)}
+    """Search coordinates [..., P] -> {name: natural value [...]}, traced."""
+    return {
+        p.name: TRANSFORMS[p.transform].traced_inverse(z[..., i]) for i, p in enumerate(law.params)
+    }
+
+
+def values_of(law: Law, z: np.ndarray) -> dict[str, np.ndarray]:
+    """`theta_of` in numpy. Values too large for a float become infinite."""
+    with np.errstate(over="ignore"):
+        return {
+            p.name: TRANSFORMS[p.transform].inverse(z[..., i]) for i, p in enumerate(law.params)
+        }
 
 
 def z_of(law: Law, theta: Theta) -> np.ndarray:
     """{name: natural value [...]} -> search coordinates, float64 [..., P]."""
-    with jax.enable_x64(True):
-        columns = [
-            TRANSFORMS[p.transform].forward(jnp.asarray(theta[p.name], jnp.float64))
-            for p in law.params
-        ]
-        return np.stack([np.asarray(c) for c in columns], -1)
-
-
-def columns_of(tree: Mapping[str, jax.Array]) -> dict[str, np.ndarray]:
-    """The same entries as numpy arrays."""
-    return {name: np.asarray(v) for name, v in tree.items()}
+    columns = (np.asarray(theta[p.name], np.float64) for p in law.params)
+    forward = (TRANSFORMS[p.transform].forward for p in law.params)
+    return np.stack([f(c) for f, c in zip(forward, columns, strict=True)], -1)
 
 
 def fitted(law: Law, loss: Loss, z: jax.Array, x) -> jax.Array:
@@ -160,3 +162,20 @@ def make_jacobian(law: Law, loss: Loss) -> Callable:
         return fitted(law, loss, z, x), jax.jacfwd(lambda z: fitted(law, loss, z, x))(z)
 
     return jax.jit(jacobian)
+
+
+@functools.lru_cache(maxsize=64)
+def _make_derived(law: Law) -> Callable:
+    def derived(z):
+        return law.derived(theta_of(law, z))
+
+    return jax.jit(lambda z: (jax.vmap(derived)(z), jax.jacfwd(derived)(z[0])))
+
+
+def derived_of(law: Law, z: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """What `law` derives from each row of z [S, P], {name: [S]}, and its gradient at the first
+    row, {name: [P]}."""
+    if type(law).derived is Law.derived:
+        return {}, {}
+    with jax.enable_x64(True):
+        return jax.tree.map(np.asarray, _make_derived(law)(z))

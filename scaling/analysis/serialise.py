@@ -4,12 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from scaling.analysis.laws import LAWS
-from scaling.analysis.objective import columns_of, theta_of, z_of
+from scaling.analysis.objective import values_of, z_of
 from scaling.analysis.result import Basin, Fit, Interval
 
 
@@ -34,9 +32,7 @@ def _payload(fit: Fit) -> dict[str, Any]:
         }
 
     def basin(b: Basin) -> dict[str, Any]:
-        with jax.enable_x64(True):
-            theta = columns_of(theta_of(fit.law, jnp.asarray(b.z)))
-        values = {k: float(v) for k, v in theta.items()}
+        values = {k: float(v) for k, v in values_of(fit.law, b.z).items()}
         return {"objective": b.objective, "starts": b.starts, "params": values}
 
     stored = None if fit.draws is None else fit.sample()
