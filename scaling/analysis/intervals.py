@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.analysis.objective import make_jacobian
-from scaling.analysis.solver import Problem, solve
+from scaling.analysis.solver import Problem, padded, solve
 
 _STEPS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)  # where a profile is computed, in standard errors
 _LONG_STEPS = (2.0, 3.0)  # the same for a long table, whose profiles are all but parabolas
@@ -54,8 +54,9 @@ class Spread:
 def residuals(problem: Problem, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(target - prediction [n], d prediction / d z [n, P]) in the space of the loss."""
     with jax.enable_x64(True):
-        fitted, J = make_jacobian(problem.law, problem.loss)(jnp.asarray(z), problem.x)
-        return problem.t - np.asarray(fitted), np.asarray(J)
+        jacobian = make_jacobian(problem.law, problem.loss)
+        fitted, J = jacobian(jnp.asarray(z), padded(problem).x)
+        return problem.t - np.asarray(fitted)[: problem.n], np.asarray(J)[: problem.n]
 
 
 def _slope(r: np.ndarray, delta: float) -> np.ndarray:

@@ -8,7 +8,8 @@ that nobody waits for the slowest.
 """
 
 import functools
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -18,7 +19,7 @@ import numpy as np
 from scaling.analysis.law import Law
 from scaling.analysis.objective import Evaluation, Loss, make_evaluate, make_project
 
-_BLOCK_BYTES = 8e6  # working set of one block of starts: the last-level cache, roughly
+_BLOCK_BYTES = 5e5  # working set of one block of starts: the cache of one core, roughly
 _MAX_BLOCK = 128
 _FEW = 8  # up to this many starts run in one small block
 _TOLERANCE = 1e-13  # converged: the predicted decrease is below this fraction of the objective
@@ -27,6 +28,7 @@ _STALLED = 1e9  # damping beyond which no step is worth taking
 _ROUND = 8  # iterations between two packings
 _LAST = 16  # of the field that are never dropped
 _PATIENCE = 60  # iterations after which the field of starts is halved every round
+_LEAST_ROWS, _OCTAVES = 16, 1024  # tables are padded to powers of two up to here, then finer
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,27 @@ def _make_kernel(law: Law, loss: Loss, batched: bool):
     return kernel
 
 
+def padded(problem: Problem) -> Problem:
+    """The same problem with rows of weight zero up to one of a few lengths. Every length is
+    compiled anew, which takes longer than to fit hundreds of rows: the tables of one study, whole
+    and without what is held out, share a program. Laws whose arrays are not one value a row are
+    returned as they are."""
+    step = 2 ** math.ceil(math.log2(max(problem.n, _LEAST_ROWS)))
+    step = step if problem.n <= _OCTAVES else step // 8
+    short, axis = -problem.n % step, 1 if problem.batched else 0
+    leaves = jax.tree.leaves(problem.x)
+    if not short or any(v.ndim <= axis or v.shape[axis] != problem.n for v in leaves):
+        return problem
+
+    def pad(v: np.ndarray, axis: int = -1) -> np.ndarray:
+        first = np.take(v, [0], axis)  # a row that the law can be computed on
+        return np.concatenate([v, np.repeat(first, short, axis)], axis)
+
+    w = np.concatenate([problem.w, np.zeros((*problem.w.shape[:-1], short))], -1)
+    x = jax.tree.map(lambda v: pad(v, axis), problem.x)
+    return replace(problem, x=x, t=pad(problem.t), w=w)
+
+
 def block_size(problem: Problem, n_params: int, starts: int) -> int:
     """Starts per block, a power of two, so that the Jacobians of a block stay in the cache. A
     handful of starts gets a small block, and a law that reads more than one value a row counts."""
@@ -148,7 +171,7 @@ def solve(
     is more) go on, the lowest first; late rounds halve it. The rest are marked dropped. None runs
     all to the end. `near`: the starts are close to their optima, so begin with Newton steps.
     """
-    size = len(z0)
+    size, problem = len(z0), padded(problem)
     lo, hi = np.broadcast_to(lo, z0.shape), np.broadcast_to(hi, z0.shape)
     out = Solution(
         np.clip(z0, lo, hi).astype(np.float64),

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from scaling.analysis import solver
 from scaling.analysis.fit import box
 from scaling.analysis.laws import LAWS
 from scaling.analysis.objective import LOSSES, make_evaluate, make_project, rho, theta_of, z_of
-from scaling.analysis.solver import Problem, block_size, solve
+from scaling.analysis.solver import Problem, block_size, padded, solve
 from tests.analysis.synthetic import STARTS, TRUTH, sweep
 
 CHINCHILLA = LAWS.load("chinchilla")
@@ -145,3 +146,35 @@ def test_blocks_shrink_with_the_table():
     assert block_size(p, 5, starts=3) == 8
     longer = replace(p, t=np.zeros(100_000), w=np.ones(100_000))
     assert 1 <= block_size(longer, 5, starts=100) <= 4
+
+
+def test_rows_of_weight_zero_change_no_fit(monkeypatch):
+    p = problem(seed=5)
+    longer = padded(p)
+    assert longer.n > p.n
+    assert longer.w.sum() == p.w.sum()
+    assert padded(longer) is longer
+    z0 = z_of(CHINCHILLA, STARTS)
+    with_rows = solve(p, z0, LO, HI)
+    monkeypatch.setattr(solver, "padded", lambda problem: problem)
+    without = solve(p, z0, LO, HI)
+    assert with_rows.f.min() == pytest.approx(without.f.min(), rel=1e-12)
+    np.testing.assert_allclose(with_rows.z[0], without.z[0], rtol=1e-6)
+    np.testing.assert_array_equal(with_rows.converged, without.converged)
+
+
+def test_resamples_are_padded_as_one_problem_is():
+    p = problem()
+    draws = np.ones((3, p.n)) * [[1.0], [2.0], [3.0]]
+    one = padded(replace(p, w=draws))
+    assert one.w.shape == (3, one.n)
+    assert one.w.sum() == draws.sum()
+    each = jax.tree.map(lambda v: np.stack([v] * 3), p.x)
+    batched = padded(replace(p, x=each, t=np.stack([p.t] * 3), w=draws, batched=True))
+    assert {v.shape for v in jax.tree.leaves(batched.x)} == {(3, one.n)}
+
+
+def test_arrays_that_are_not_one_value_a_row_are_left_alone():
+    p = problem()
+    packed = replace(p, x={**p.x, "packed": np.zeros((2, p.n))})
+    assert padded(packed) is packed
