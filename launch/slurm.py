@@ -5,7 +5,7 @@ What a submission is:
     OUT/launch/slurm/token        marks the jobs of this sweep directory in the queue
     OUT/launch/slurm/00001.json   array 1: the run_ids by array index, and how to start them
     OUT/launch/slurm/00001.out    what its jobs say besides (the output of a run is in OUT/logs)
-    OUT/launch/slurm/00001.3.0    exit status of index 3 of that array, restart 0
+    OUT/launch/slurm/00001.3.0    index 3 of that array, restart 0: where from, and its exit status
     OUT/launch/slurm/job.sh       the job script, always the same text
 
 The job name is "scaling-TOKEN-NUMBER", so the queue itself says which runs are in it: nothing is
@@ -260,8 +260,7 @@ class Slurm(Launcher):
                 index = self._members(number)[run_id]
                 left = self._dir.glob(f"{number:05d}.{index}.*")
                 last = max(left, key=lambda p: int(p.suffix[1:]), default=None)
-                text = last.read_text().strip() if last else ""
-                return int(text) if text else None
+                return json.loads(last.read_text())["exit"] if last else None
         return None
 
 

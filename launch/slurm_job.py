@@ -6,6 +6,10 @@ requeues the job when the run was interrupted and saved. No launcher need be the
 A job that `scancel` ends is saved just the same but not requeued: whoever cancels means it. Nor
 does a job requeue itself that Slurm has already started anew elsewhere, having lost sight of this
 node; its run has then lost the lease and stopped.
+
+Preemption may end a run again and again before it has saved anything, and Slurm itself puts it
+back each time. After _IN_VAIN such starts in a row the job fails, so that the launcher's count of
+retries holds for it too.
 """
 
 import json
@@ -17,13 +21,15 @@ import sys
 import time
 
 from launch.slurm_client import number_of, queue, states_of
-from scaling.files import write_atomic
+from scaling.files import dump, write_atomic
 from scaling.sweep.logs import new_log
-from scaling.sweep.protocol import AGAIN
+from scaling.sweep.protocol import AGAIN, FAILED
+from scaling.sweep.survey import newest_checkpoint
 
 # A first process to end must not take the others with it while they save; but when one of many
 # hosts is lost, the rest would wait for it for ever.
 _SRUN = ("srun", "--kill-on-bad-exit=0", "--wait=300")
+_IN_VAIN = 5  # starts in a row that saved nothing
 _PATIENCE_S = 600  # for a controller that is down when the run wants to be requeued
 
 
@@ -33,18 +39,35 @@ def main(argv: list[str]) -> int:
     index = int(os.environ["SLURM_ARRAY_TASK_ID"])
     restart = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
     facts = json.loads(file.read_text())
+    out, run_id = pathlib.Path(facts["out"]), facts["runs"][index]
     # Slurm may signal the whole job. The processes of the run get their own signal; this one
     # stays, to requeue.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    word = file.with_suffix(f".{index}.{restart}")
-    write_atomic(word, "")  # killed from here on, it says nothing, whatever an earlier start said
-    log = new_log(pathlib.Path(facts["out"]), facts["runs"][index])
-    argv = [*_SRUN, *_cores(), *facts["commands"][index]]
-    status = subprocess.run(argv, cwd=facts["cwd"], stdout=log, stderr=log).returncode
-    write_atomic(word, f"{status}\n")
+    words = [file.with_suffix(f".{index}.{n}") for n in range(restart + 1)]
+    begun = {"from": newest_checkpoint(out, run_id), "exit": None}
+    # Killed from here on, it says nothing, whatever an earlier start said.
+    write_atomic(words[-1], dump(begun))
+    log = new_log(out, run_id)
+    if _in_vain(words, begun["from"]):
+        os.write(log, f"{_IN_VAIN} starts in a row ended before they had saved anything\n".encode())
+        status = FAILED
+    else:
+        argv = [*_SRUN, *_cores(), *facts["commands"][index]]
+        status = subprocess.run(argv, cwd=facts["cwd"], stdout=log, stderr=log).returncode
+    write_atomic(words[-1], dump({**begun, "exit": status}))
     if status == AGAIN:
         _requeue(os.environ["SLURM_JOB_ID"], restart)
     return status if status >= 0 else 128 - status
+
+
+def _in_vain(words: list[pathlib.Path], step: int) -> bool:
+    """Whether the last starts before this one all began from the checkpoint of `step`, as it does.
+
+    A start that could not even write its word counts as one of them.
+    """
+    before = words[:-1][-_IN_VAIN:]
+    steps = [json.loads(word.read_text())["from"] for word in before if word.exists()]
+    return len(before) == _IN_VAIN and all(one == step for one in steps)
 
 
 def _cores() -> list[str]:

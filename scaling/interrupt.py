@@ -6,6 +6,11 @@ import sys
 EXIT_AGAIN = 75  # EX_TEMPFAIL: saved and stopped; run the same command again.
 
 
+def leave_on_sigterm() -> None:
+    """Until a loop listens there is nothing to save: SIGTERM ends the process with EXIT_AGAIN."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_AGAIN))
+
+
 class StopRequest:
     """Context manager that turns signals into `requested`, which the loop asks for."""
 

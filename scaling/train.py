@@ -68,16 +68,15 @@ def train(config: RunConfig, args: RunArgs) -> str:
     with StopRequest() as stop, lease, use_mesh(setup.mesh):
         run_dir = RunDir(args.workdir, lease) if primary else NoRunDir()
         run_dir.write_config(to_dict(config), run_id(config))
-        run = _Run(setup, args, run_dir, lease if primary else None, stop)
         try:
-            return run.run()
+            run = _Run(setup, args, run_dir, lease if primary else None, stop)
+            with contextlib.closing(run):
+                return run.run()
         except Exception as error:
             # The cause of the failure may make this fail too (disk full); it must not hide it.
             with contextlib.suppress(Exception):
                 run_dir.write_status("failed", error=f"{type(error).__name__}: {error}")
             raise
-        finally:
-            run.close()
 
 
 def _finished_status(config: RunConfig, args: RunArgs) -> str | None:

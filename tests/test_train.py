@@ -116,6 +116,17 @@ def test_a_changed_config_is_refused_by_name(args, monkeypatch):
         loop.train(config_of(optim={"peak_lr": 0.01}), args)
 
 
+def test_what_fails_before_the_loop_is_one_failed_attempt(args, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(loop, "Checkpointer", full)
+    with pytest.raises(OSError, match="No space"):
+        loop.train(config_of(), args)
+    status = read_status(args.workdir)
+    assert (status["state"], status["attempt"]) == ("failed", 1)
+
+
 @pytest.mark.parametrize(
     ("rule", "reason"),
     [

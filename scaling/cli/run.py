@@ -6,6 +6,7 @@ import pathlib
 import sys
 
 from scaling.errors import UserError
+from scaling.interrupt import leave_on_sigterm
 
 DESCRIPTION = """\
 Do one run of the sweep in OUT, with the code and the options that the sweep was started with.
@@ -55,6 +56,7 @@ def run(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     out = args.out.absolute()
     _enter_snapshot(out, argv)
+    leave_on_sigterm()
     if args.cores:
         # Before jax looks how many there are.
         os.sched_setaffinity(0, {int(core) for core in args.cores.split(",")})

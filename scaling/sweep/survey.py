@@ -58,25 +58,23 @@ class View:
 def look(out: pathlib.Path, run_id: str) -> View:
     """The run `run_id` of the sweep in `out`. Never raises for what it finds."""
     workdir = os.path.join(out, "runs", run_id)
-    status = _json(os.path.join(workdir, "status.json"))
-    state = status.get("state")
-    if state in FINAL_STATUSES:
-        # The record is written first, so it is there; unless somebody took it away.
-        if not os.path.exists(os.path.join(workdir, "record.json")):
-            state = "interrupted"
-    else:
-        recorded = _json(os.path.join(workdir, "record.json"))
-        if recorded.get("status") in FINAL_STATUSES:
-            state = recorded["status"]
+    status = _json(os.path.join(workdir, "status.json")) or {}
+    state, path = status.get("state"), os.path.join(workdir, "record.json")
+    # The record decides, whatever status.json says: it is what the table and the laws read.
+    if (recorded := _json(path)) is not None:
+        state = recorded.get("status") if recorded.get("run_id") == run_id else None
+        if state in FINAL_STATUSES:
             status = {**status, "step": recorded.get("n_steps"), "loss": recorded.get("loss")}
-        elif not status and not os.path.exists(workdir):
-            return View(run_id)
-        elif seems_held(workdir):
-            state = "running"
-        elif state == "running" or (state is None and _started(workdir)):
-            state = "interrupted"
-        elif state not in STATES:
-            state = "pending"
+        else:
+            state, status = "failed", {**status, "error": f"{path} is damaged; move it away"}
+    elif not status and not os.path.exists(workdir):
+        return View(run_id)
+    elif seems_held(workdir):
+        state = "running"
+    elif state in ("running", *FINAL_STATUSES) or (state is None and _started(workdir)):
+        state = "interrupted"
+    elif state not in STATES:
+        state = "pending"
     return View(
         run_id,
         state,
@@ -145,10 +143,13 @@ def _started(workdir: str) -> bool:
     return os.path.exists(os.path.join(workdir, "config.json"))
 
 
-def _json(path: str) -> Mapping[str, Any]:
+def _json(path: str) -> Mapping[str, Any] | None:
+    """What the file holds, {} when that is no JSON object, None when there is no file."""
     try:
         with open(path, encoding="utf-8") as file:
             value = json.load(file)
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}

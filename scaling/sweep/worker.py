@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from scaling.errors import UserError, unknown
+from scaling.interrupt import leave_on_sigterm
 from scaling.lease import Lease, LeaseHeld, LeaseLost
 from scaling.prepare import RunArgs
 from scaling.record import RunDir
@@ -72,8 +73,7 @@ def serve(
     Returns DONE, or AGAIN after SIGTERM (also when `source` closes: nobody is there to answer).
     """
     orders: queue.SimpleQueue[str] = queue.SimpleQueue()
-    # Between runs there is nothing to save; inside one the loop has its own handler.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(AGAIN))
+    leave_on_sigterm()  # between runs; inside one the loop has its own handler
     threading.Thread(target=_listen, args=(source, orders), daemon=True).start()
     while (run_id := orders.get()) != END:
         if run_id not in runs:

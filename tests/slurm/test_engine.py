@@ -13,6 +13,7 @@ from launch.slurm import SCRIPT, Slurm
 from launch.slurm_client import indices_of, states_of
 from scaling.errors import UserError
 from tests.slurm.cluster import MAX_ARRAY_SIZE
+from tests.sweep.fakes import write_checkpoint
 
 HOSTILE = ("$(touch pwned)", "a b", "low\n--wrap=x", "`id`", "x;id", "'", "ü", "")
 
@@ -147,22 +148,51 @@ def test_a_launcher_inside_a_job_passes_nothing_of_it_on(sweep, cluster, monkeyp
     assert s.ended == {"a": 0}
 
 
-def test_srun_is_told_the_cores(tmp_path, monkeypatch):
+@pytest.fixture
+def job(tmp_path, monkeypatch):
+    """job(restart, status): one start of run "a", its exit status. `calls`: what srun was told."""
     facts = {"runs": ["a"], "commands": [["true"]], "cwd": str(tmp_path), "out": str(tmp_path)}
     (tmp_path / "00001.json").write_text(json.dumps(facts))
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
-    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "8")
-    calls = []
-    monkeypatch.setattr(
-        subprocess,
-        "run",
-        lambda argv, **_: calls.append(argv) or types.SimpleNamespace(returncode=3),
-    )
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setattr(slurm_job, "queue", list)  # so no start requeues itself
     before = signal.getsignal(signal.SIGTERM)
-    assert slurm_job.main([str(tmp_path / "00001.json")]) == 3
+
+    def start(restart=0, status=3):
+        def run(argv, **_):
+            start.calls.append(argv)
+            return types.SimpleNamespace(returncode=status)
+
+        monkeypatch.setenv("SLURM_RESTART_COUNT", str(restart))
+        monkeypatch.setattr(subprocess, "run", run)
+        return slurm_job.main([str(tmp_path / "00001.json")])
+
+    start.calls = []
+    yield start
     signal.signal(signal.SIGTERM, before)
-    assert calls[0][-2:] == ["--cpus-per-task=8", "true"]
-    assert (tmp_path / "00001.0.0").read_text() == "3\n"
+
+
+def test_srun_is_told_the_cores(job, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "8")
+    assert job() == 3
+    assert job.calls[0][-2:] == ["--cpus-per-task=8", "true"]
+    assert json.loads((tmp_path / "00001.0.0").read_text()) == {"from": -1, "exit": 3}
+
+
+def test_preempted_again_and_again_before_anything_is_saved_is_a_failure(job, tmp_path):
+    killed = slurm_job.FAILED + 136  # by SIGKILL, as srun tells it
+    assert [job(n, killed) for n in range(6)] == [killed] * 5 + [slurm_job.FAILED]
+    assert len(job.calls) == 5
+    log = max((tmp_path / "logs").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    assert "before they had saved anything" in log.read_text()
+
+
+def test_preempted_again_and_again_with_progress_goes_on(job, tmp_path):
+    for n in range(12):
+        if n % 5 == 4:
+            write_checkpoint(tmp_path, "a", n)
+        assert job(n, slurm_job.AGAIN) == slurm_job.AGAIN
+    assert len(job.calls) == 12
 
 
 @pytest.mark.parametrize(

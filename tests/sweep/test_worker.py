@@ -84,7 +84,7 @@ def test_output_of_each_attempt_has_a_file_of_its_own(tmp_path):
 
 
 def test_what_lies_on_disk_is_told_apart(tmp_path):
-    ids = [spec(n).run_id for n in range(9)]
+    ids = [spec(n).run_id for n in range(11)]
     write_record(tmp_path, ids[0])
     write_status(tmp_path, ids[0], "running", step=2)  # killed between record and status
     write_record(tmp_path, ids[1], "diverged")
@@ -95,15 +95,19 @@ def test_what_lies_on_disk_is_told_apart(tmp_path):
     write_status(tmp_path, ids[6], "running", step=1, total_steps=4, eta_s=3.0)
     (tmp_path / "runs" / ids[7]).mkdir()
     (tmp_path / "runs" / ids[7] / "status.json").write_text('{"state": "runn')
-    (tmp_path / "runs" / ids[7] / "record.json").write_text("[]")
+    write_status(tmp_path, ids[8], "complete")
+    (tmp_path / "runs" / ids[8] / "record.json").write_text('{"run_id": "00')  # half a record
+    write_record(tmp_path, ids[9])
+    os.rename(tmp_path / "runs" / ids[9], tmp_path / "runs" / ids[10])  # another run's record
     with Lease(tmp_path / "runs" / ids[6]):
         views = {run_id: look(tmp_path, run_id) for run_id in ids}
         assert seems_held(tmp_path / "runs" / ids[6])
     assert not seems_held(tmp_path / "runs" / ids[6])
     assert [view.state for view in views.values()] == [
         *("complete", "diverged", "failed", "interrupted", "interrupted"),
-        *("pending", "running", "pending", "pending"),
+        *("pending", "running", "pending", "failed", "pending", "failed"),
     ]
+    assert all("damaged" in views[ids[n]].error for n in (8, 10))
     assert views[ids[2]].error == "no\nroom"
     # Only what runs has a speed and a time left.
     assert (views[ids[3]].tokens_per_s, views[ids[6]].eta_s) == (None, 3.0)
