@@ -9,6 +9,7 @@ is too short to learn it: width 32 gets .14 of held-out sums right directly, .01
 (experiments/worlds/arithmetic.md). What larger sizes do is open.
 """
 
+from scaling.errors import unknown
 from scaling.resolve import default_config, probe_section
 from scaling.sweep import designs
 
@@ -26,11 +27,14 @@ def get_config(variant: str = ""):
     c.eval.every = "100%"
     c.eval.n_rows = 512
     c.probes.arithmetic = probe_section("arithmetic", every="20%")
-    sizes, budget, seeds = {
+    designed = {
         "": (LADDER, "15M tokens", 2),
         "small": (LADDER[1:3], "4M tokens", 1),
         "h200": ((*LADDER, (4, 128), (6, 256)), "200M tokens", 5),
-    }[variant]
+    }
+    if variant not in designed:
+        raise unknown("variant", variant, filter(None, designed))
+    sizes, budget, seeds = designed[variant]
     c.train.duration = budget
     points = [
         {"model.depth": d, "model.width": w, "model.n_heads": w // 8, "seed": seed}

@@ -8,6 +8,7 @@ Probed every twentieth of the run: divergence from each strategy. Expected: both
 uniform guess at once; one layer stays at kl_unigram near 0, two layers go on to kl_bigram near 0.
 """
 
+from scaling.errors import unknown
 from scaling.resolve import default_config, probe_section
 from scaling.sweep import designs
 
@@ -24,11 +25,14 @@ def get_config(variant: str = ""):
     c.eval.every = "100%"
     c.eval.n_rows = 512
     c.probes.chains = probe_section("chains", every="5%")
-    budget, axes = {
+    designed = {
         "": ("12M tokens", {"model.depth": (1, 2, 3), "seed": range(3)}),
         "small": ("4M tokens", {"model.depth": (1, 2)}),
         "h200": ("60M tokens", {"model.depth": (1, 2, 4), "seed": range(10)}),
-    }[variant]
+    }
+    if variant not in designed:
+        raise unknown("variant", variant, filter(None, designed))
+    budget, axes = designed[variant]
     c.train.duration = budget
     return designs.sweep(
         "chains", chains=designs.group(c, axes=axes, title="In-context Markov chains")

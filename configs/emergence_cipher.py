@@ -40,7 +40,7 @@ def get_config(variant: str = ""):
         "tpu": _grid((*LARGE, (8, 256), (8, 512)), 10, (*BUDGETS, "278.528M tokens")),
     }
     if variant not in designed:
-        raise unknown("variant", variant, [*designed, "run"])
+        raise unknown("variant", variant, [*filter(None, designed), "run"])
     title = "Cipher world: known ciphers and fresh ones"
     group = designs.group(base, points=designed[variant], title=title)
     return designs.sweep("cipher", cipher=group)

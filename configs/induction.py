@@ -9,6 +9,7 @@ every head. Expected: one layer stays near chance, two layers copy, and the scor
 second layer rises at the same time.
 """
 
+from scaling.errors import unknown
 from scaling.resolve import default_config, probe_section
 from scaling.sweep import designs
 
@@ -25,10 +26,13 @@ def get_config(variant: str = ""):
     c.eval.every = "100%"
     c.eval.n_rows = 512
     c.probes.repeats = probe_section("repeats", every="10%")
-    budget, axes = {
+    designed = {
         "": ("10M tokens", {"model.depth": (1, 2, 3), "seed": range(3)}),
         "small": ("4M tokens", {"model.depth": (1, 2)}),
         "h200": ("40M tokens", {"model.depth": (1, 2, 4), "seed": range(10)}),
-    }[variant]
+    }
+    if variant not in designed:
+        raise unknown("variant", variant, filter(None, designed))
+    budget, axes = designed[variant]
     c.train.duration = budget
     return designs.sweep("induction", induction=designs.group(c, axes=axes, title="Repeat world"))

@@ -14,6 +14,7 @@ cipher: see emergence_cipher.py. Why all this: experiments/LOG.md.
 """
 
 from configs import emergence_cipher
+from scaling.errors import unknown
 from scaling.resolve import default_config
 from scaling.sweep import designs
 
@@ -21,6 +22,8 @@ ONE_HEAD = ("n_params > 7e3",)  # leaves out width 8
 
 
 def get_config(variant: str = ""):
+    if variant not in ("", "small"):
+        raise unknown("variant", variant, ("small",))
     if variant == "small":
         text = _ladder("stdlib", (8, 16, 24), ("30K tokens", "64K tokens", "128K tokens"), rows=128)
         truth = _ladder("markov", (8, 16, 24), ("30K tokens", "128K tokens"), rows=128)

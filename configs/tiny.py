@@ -4,10 +4,13 @@ scaling train --config=configs/tiny.py --workdir=runs/tiny
 scaling train --config=configs/tiny.py:small --workdir=runs/smoke    # a few seconds
 """
 
+from scaling.errors import unknown
 from scaling.resolve import default_config
 
 
 def get_config(variant: str = ""):
+    if variant not in ("", "small"):
+        raise unknown("variant", variant, ("small",))
     c = default_config()
     c.name = "tiny"
     c.model.depth = 2

@@ -66,10 +66,25 @@ def test_the_quickstart_has_nothing_to_warn_of(variant, capsys, monkeypatch):
     assert set(facts["groups"]) == {"text", "truth", "cipher"}
 
 
-def test_an_unknown_variant_is_named(capsys, monkeypatch):
+CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem != "scales")
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_an_unknown_variant_is_named(config, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert cli.main(["plan", "--config=configs/kaplan.py:h100"]) == 2
-    assert "unknown variant 'h100'; did you mean 'h200'" in capsys.readouterr().err
+    known = "small" if config in ("tiny", "quickstart") else "h200"
+    assert cli.main(["plan", f"--config=configs/{config}.py:{known}x"]) == 2
+    assert f"unknown variant '{known}x'; did you mean '{known}'? known: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("world", ["arithmetic", "chains", "induction"])
+@pytest.mark.parametrize("variant", ["", "small", "h200"])
+def test_a_world_at_every_scale(world, variant, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert cli.main(["plan", f"--config=configs/{world}.py:{variant}", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["warnings"], facts["n_duplicates"]) == ([], 0)
+    assert f"{world}.py:h200" in (ROOT / "configs" / f"{world}.py").read_text()
 
 
 def test_the_variants_share_their_base():
