@@ -26,20 +26,20 @@ RUN_COLUMNS = (
 
 
 def load_probes(path: str | Path, *, steps: bool = False) -> pd.DataFrame:
-    """Reads the probes of a sweep directory, a run directory, a table (as `table.load`), or a
-    BIG-bench `scores_*.json` file.
+    """Reads the probes of a sweep directory, a run directory, a table (as `table.load`), or
+    BIG-bench's `scores_*.json`: one file or a directory of them.
 
     A directory gives the final results in every complete record; `steps` adds what was probed
     during training (probes/LABEL/step_*.json), also of unfinished runs, with the tokens of that
     step and FLOPs in proportion. `.attrs["warnings"]` says what was left out. Raises UserError
     when nothing was probed."""
     path = Path(path)
-    if path.is_dir():
-        table = _read_directory(path, steps)
-    elif path.name.endswith(".json"):
+    if path.name.endswith(".json") or _holds_scores(path):
         from scaling.analysis.bigbench import load_scores
 
         return load_scores(path)
+    if path.is_dir():
+        table = _read_directory(path, steps)
     else:
         table, notices = load(path)
         table.attrs["warnings"] = notices
@@ -49,6 +49,8 @@ def load_probes(path: str | Path, *, steps: bool = False) -> pd.DataFrame:
 def metrics_of(table: pd.DataFrame) -> list[str]:
     """The metrics of a probe table (columns with a `_n` beside them); of a foreign table every
     numeric column that is not known to be something else."""
+    if "metrics" in table.attrs:
+        return [m for m in table.attrs["metrics"] if m in table]
     counted = [c for c in table if f"{c}_n" in table]
     if counted:
         return counted
@@ -60,6 +62,8 @@ def metrics_of(table: pd.DataFrame) -> list[str]:
 def keys_of(table: pd.DataFrame) -> list[str]:
     """The columns that tell one measured condition from another: label and the group keys. Of a
     foreign table, whose columns could mean anything, none."""
+    if "keys" in table.attrs:
+        return [k for k in table.attrs["keys"] if k in table]
     if "label" not in table:
         return []
     taken = {*RUN_COLUMNS, "probe", "n_items", "chance", "ceiling", "ceiling_of"}
@@ -116,6 +120,12 @@ def _read_directory(path: Path, steps: bool) -> pd.DataFrame:
         kinds = ", ".join(f"{n} {kind}" for kind, n in left_out.most_common())
         table.attrs["warnings"] = [f"{left_out.total()} runs left out: {kinds}"]
     return table
+
+
+def _holds_scores(path: Path) -> bool:
+    """Whether this is a directory of BIG-bench's results rather than of runs."""
+    ours = any((path / name).exists() for name in ("sweep.json", "config.json", "record.json"))
+    return path.is_dir() and not ours and any(path.rglob("scores_*.json"))
 
 
 def _with_records(path: Path) -> set[Path]:

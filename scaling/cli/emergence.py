@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from scaling.cli.fit import _pairs, _parser
+from scaling.cli.options import name_values, verb_parser
 from scaling.errors import UserError
 
 _EXAMPLES = """examples:
@@ -14,7 +14,8 @@ _EXAMPLES = """examples:
   scaling emergence runs/cipher --by condition --where shots=15 --heat shots,n_params
   scaling emergence results.csv --metric acc --x flops --chance 0.25 --n-items 1000 \\
       --map flops=C --bins 1e21,1e22,1e23 --plot acc.png --json acc.json
-  scaling emergence scores_BIG-G_T=0.json --where shots=2 --metric exact_str_match
+  scaling emergence BIG-bench/bigbench/benchmark_tasks/arithmetic --metric exact_str_match \\
+      --where 'group=BIG-G T=0' --where shots=2 --n-items 1000
 
 Without --by, conditions that vary (label, shots, ...) are analysed one by one.
 Exit status: 0 done (read `verdict` in the result), 2 bad input."""
@@ -22,7 +23,7 @@ Exit status: 0 done (read `verdict` in the result), 2 bad input."""
 
 def emergence(argv: Sequence[str]) -> int:
     """scaling emergence DIR|CSV --metric METRIC --x SCALE ..."""
-    parser = _parser(
+    parser = verb_parser(
         "emergence", "Tell jumps from artefacts and noise: chart, onset, tests.", _EXAMPLES
     )
     _add_options(parser)
@@ -40,7 +41,7 @@ def emergence(argv: Sequence[str]) -> int:
     check_format(args.plot)
     table = load_probes(args.data, steps=args.steps)
     if args.map:
-        table = rename(table, _pairs([args.map], "--map"))
+        table = rename(table, name_values([args.map], "--map"))
     table = select(table, args.where) if args.where else table
     found = analyse_groups(
         table,
@@ -68,7 +69,7 @@ def emergence(argv: Sequence[str]) -> int:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("data", metavar="DATA", help="sweep or run directory, CSV/JSONL/Parquet, scores_*.json")
+    add("data", metavar="DATA", help="sweep or run directory, CSV/JSONL/Parquet, or scores_*.json")
     add("--metric", help="exact_match or accuracy unless said otherwise")
     add("--x", default="n_params", help="n_params, n_tokens, flops, loss or any column (n_params)")
     add("--where", action="append", default=[], metavar="COND", help="condition=novel, shots>=4")

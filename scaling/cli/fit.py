@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from scaling.cli.options import name_values, verb_parser
 from scaling.errors import UserError
 
 _FIT_EXAMPLES = """examples:
@@ -25,7 +26,7 @@ _COMPARE_EXAMPLES = """examples:
 
 def fit(argv: Sequence[str]) -> int:
     """scaling fit DATA --law LAW ..."""
-    parser = _parser("fit", "Fit a scaling law to a table of results.", _FIT_EXAMPLES)
+    parser = verb_parser("fit", "Fit a scaling law to a table of results.", _FIT_EXAMPLES)
     _add_data(parser)
     parser.add_argument("--law", default="chinchilla", help="see `scaling laws` (chinchilla)")
     parser.add_argument("--holdout", action="append", metavar="COND", help="rows to predict only")
@@ -70,7 +71,7 @@ def fit(argv: Sequence[str]) -> int:
 
 def laws(argv: Sequence[str]) -> int:
     """scaling laws [NAME ...]"""
-    parser = _parser(
+    parser = verb_parser(
         "laws", "List the laws: formula, paper, columns.", "example: scaling laws kaplan"
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="with parameters and bounds")
@@ -93,7 +94,7 @@ def laws(argv: Sequence[str]) -> int:
 def predict(argv: Sequence[str]) -> int:
     """scaling predict FIT.json --n-params 7e10 --n-tokens 1.4e12"""
     example = "example: scaling predict fit.json --n-params 7e10 --n-tokens 1.4e12"
-    parser = _parser("predict", "Predict from a saved fit, with 95 % intervals.", example)
+    parser = verb_parser("predict", "Predict from a saved fit, with 95 % intervals.", example)
     parser.add_argument("fit", metavar="FIT.json")
     parser.add_argument("--data", help="predict every row of this table instead of single values")
     known, rest = parser.parse_known_args(argv)
@@ -127,7 +128,7 @@ def predict(argv: Sequence[str]) -> int:
 def optimal(argv: Sequence[str]) -> int:
     """scaling optimal FIT.json --flops 1e21"""
     example = "example: scaling optimal fit.json --flops 1e21 1e22 1e23"
-    parser = _parser("optimal", "Compute-optimal allocation from a saved fit.", example)
+    parser = verb_parser("optimal", "Compute-optimal allocation from a saved fit.", example)
     parser.add_argument("fit", metavar="FIT.json")
     parser.add_argument("--flops", type=float, nargs="+", required=True, help="budgets in FLOPs")
     args = parser.parse_args(argv)
@@ -142,7 +143,7 @@ def optimal(argv: Sequence[str]) -> int:
 def compare(argv: Sequence[str]) -> int:
     """scaling compare DATA --laws chinchilla,kaplan"""
     text = "Compare laws on one table by AICc and by how well they predict what they did not see."
-    parser = _parser("compare", text, _COMPARE_EXAMPLES)
+    parser = verb_parser("compare", text, _COMPARE_EXAMPLES)
     _add_data(parser)
     parser.add_argument("--laws", required=True, help="comma-separated, see `scaling laws`")
     _add_fitting(parser)
@@ -176,16 +177,6 @@ def compare(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser(verb: str, description: str, examples: str) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
-        prog=f"scaling {verb}",
-        description=description,
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-
-
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="CSV, TSV, JSONL, Parquet or sweep directory")
     parser.add_argument("--map", metavar="NAME=COL,...", help="the law's name = your column")
@@ -214,8 +205,8 @@ def _fitting(args: argparse.Namespace) -> dict:
         return _number(low, "--bound"), _number(high, "--bound")
 
     return {
-        "pinned": {k: _number(v, "--pin") for k, v in _pairs(args.pin, "--pin").items()},
-        "bounds": {k: bound(v) for k, v in _pairs(args.bound, "--bound").items()},
+        "pinned": {k: _number(v, "--pin") for k, v in name_values(args.pin, "--pin").items()},
+        "bounds": {k: bound(v) for k, v in name_values(args.bound, "--bound").items()},
         "delta": args.delta,
         "loss": args.loss,
         "weights": args.weights,
@@ -231,19 +222,8 @@ def _read(args: argparse.Namespace, target: str) -> tuple[pd.DataFrame, list[str
 
     table, notices = load(args.data)
     if args.map:
-        table = rename(table, _pairs([args.map], "--map"))
+        table = rename(table, name_values([args.map], "--map"))
     return select(table, args.where, args.drop_highest, target), notices
-
-
-def _pairs(texts: Sequence[str], flag: str) -> dict[str, str]:
-    """["a=1,b=2"] -> {"a": "1", "b": "2"}."""
-    out = {}
-    for part in (p for text in texts for p in text.split(",")):
-        name, sep, value = part.partition("=")
-        if not (sep and name.strip() and value.strip()):
-            raise UserError(f"{flag} {part!r}: write NAME=VALUE")
-        out[name.strip()] = value.strip()
-    return out
 
 
 def _number(text: str, flag: str) -> float:

@@ -58,6 +58,36 @@ def test_wilson_has_its_published_values():
     np.testing.assert_allclose(high, [0.1611, 0.3662, 1.0], atol=5e-5)
 
 
+@pytest.mark.parametrize("runs", [3, 5])
+@pytest.mark.parametrize(("a", "b"), [(0.5, 0.5), (2, 2), (5, 1)])
+def test_the_interval_over_few_runs_of_a_share_holds_their_mean(runs, a, b):
+    """Seeds near a knee lie anywhere (.13, .42, .77): a symmetric interval would leave [0, 1]."""
+    draws = np.random.default_rng(3).beta(a, b, (400, runs))
+    table = pd.DataFrame(
+        {"n_params": np.repeat(np.arange(1.0, 401.0), runs), "accuracy": draws.ravel()}
+    )
+    levels = make_levels(points(table, "accuracy", "n_params", bins=np.arange(1.5, 400).tolist()))
+    ends = np.array([level.seed_ci for level in levels])
+    assert ((ends > 0) & (ends < 1)).all()
+    assert ((ends[:, 0] < a / (a + b)) & (a / (a + b) < ends[:, 1])).mean() > 0.92
+    losses = points(table.assign(logprob=np.log(table["accuracy"])), "logprob", "n_params", bins=2)
+    assert all(level.seed_ci[1] < 0 for level in make_levels(losses))
+
+
+def test_checkpoints_of_a_run_are_not_counted_as_runs_of_its_size():
+    """Probed on the way (--steps): against size each run stands once, at its last step."""
+    rng = np.random.default_rng(9)
+    sizes = SIZES[::2]
+    early = probe_rows(step(np.inf, 0), rng, sizes=sizes, step=10, n_tokens=100)
+    late = probe_rows(step(1e6, 0.5), rng, sizes=sizes, step=20, n_tokens=200)
+    table = pd.concat([early, late])
+    found = analyse(table, "accuracy", draws=20)
+    assert found.n_runs == len(sizes)
+    assert found.levels[-1].mean > 0.5
+    assert "last step" in found.warnings[0]
+    assert analyse(table, "accuracy", "n_tokens", draws=20).n_runs == 2 * len(sizes)
+
+
 @pytest.mark.parametrize(("runs", "spread"), [(1, 0.0), (5, 0.0), (5, 0.06), (3, 0.02)])
 def test_chance_alone_has_an_onset_no_oftener_than_alpha(runs, spread):
     rng = np.random.default_rng(1)

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from scaling.analysis.bigbench import load_scores
+from scaling.analysis.emergence import analyse_groups
 from scaling.analysis.probe_table import keys_of, load_probes, metrics_of
 from scaling.errors import UserError
 
@@ -88,44 +89,78 @@ def test_nothing_probed_is_an_error_that_helps(tmp_path):
         load_probes(tmp_path / "nowhere.csv")
 
 
-MODEL = {
-    "model_family": "BIG-G T=0",
-    "model_name": "128b",
-    "total_params": 131e9,
-    "non_embedding_params": 128e9,
-    "flop_matched_non_embedding_params": 128e9,
-    "training_batch_size": 256,
-    "training_steps": 500000,
-    "description": "",
-    "decoding_params": {},
-}
-SCORE = {
-    "preferred_score": "exact_str_match",
-    "number_of_shots": 2,
-    "score_dict": {"exact_str_match": 0.6, "bleu": 12.5},
-    "high_score": 1.0,
-    "low_score": 0.2,
-    "subtask_description": "addition",
-}
+def scores_file(place, size, exact, *, family="BIG-G T=0"):
+    """One file as bigbench/evaluate_task.py writes it: the fields of ResultsFileData, ModelData
+    and ScoreData, with the aggregate over subtasks that it appends. The values are made up."""
+    model = {
+        "model_family": family,
+        "model_name": f"{size:.0e}",
+        "total_params": 1.2 * size,
+        "non_embedding_params": size,
+        "flop_matched_non_embedding_params": size,
+        "training_batch_size": 256,
+        "training_steps": 500000,
+        "description": "",
+        "decoding_params": {},
+        "additional_details": "",
+    }
+    fields = {"preferred_score": "exact_str_match", "low_score": 0.2, "high_score": 1.0}
+    scores = [
+        {
+            "score_dict": {"exact_str_match": exact * (1 + shots) / 3, "bleu": 12.5},
+            "number_of_shots": shots,
+            "subtask_description": "arithmetic:2_digit_addition",
+            **fields,
+        }
+        for shots in (0, 2)
+    ]
+    whole = {"exact_str_match": exact, "bleu": 12.5, "normalized_aggregate_score": 50.0}
+    names = {"subtask_description": "arithmetic", "number_of_shots": 2}
+    scores.append({"score_dict": whole, **fields, **names})
+    place.mkdir(parents=True, exist_ok=True)
+    path = place / f"scores_{family}_{size:.0e}.json".replace(" ", "_")
+    task = {"task_name": "arithmetic"}
+    path.write_text(json.dumps({"scores": scores, "task": task, "model": model, "queries": None}))
+    return path
 
 
 def test_bigbench_scores_become_rows(tmp_path):
-    place = tmp_path / "arithmetic" / "results"
-    place.mkdir(parents=True)
-    zero = {**SCORE, "number_of_shots": 0, "score_dict": {"bleu": 3.0}}
-    path = place / "scores_BIG-G_T=0_128b.json"
-    path.write_text(json.dumps({"model": MODEL, "scores": [SCORE, zero], "team": ""}))
+    path = scores_file(tmp_path / "arithmetic" / "results", 1e9, 0.6)
     for source in (path, tmp_path):
         table = load_scores(source)
-        assert table["shots"].tolist() == [2, 0]
-        assert table["n_params"].tolist() == [131e9, 131e9]
-        assert table["task"].tolist() == ["arithmetic", "arithmetic"]
-        assert table["normalised"].iloc[0] == pytest.approx(50.0)
-        assert table["bleu"].tolist() == [12.5, 3.0]
-    assert load_probes(path)["run_id"].iloc[0] == "BIG-G T=0 128b"
+        assert table["shots"].tolist() == [0, 2, 2]
+        assert set(table["n_params"]) == {1.2e9}
+        assert set(table["label"]) == {"arithmetic"}
+        assert table["normalised"].iloc[1] == pytest.approx(50.0)
+        assert table["exact_str_match"].tolist() == pytest.approx([0.2, 0.6, 0.6])
+        assert load_probes(source)["run_id"].iloc[0] == "BIG-G T=0 1e+09"
+    assert keys_of(table) == ["group", "label", "subtask", "shots"]
+    assert {"exact_str_match", "bleu", "normalised"} <= set(metrics_of(table))
+    assert not {"shots", "n_steps"} & set(metrics_of(table))
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", '{"model": {}, "scores": [{}]}', "{", '"x"'])
+def test_bigbench_models_become_curves_one_a_subtask_family_and_shots(tmp_path):
+    for k, exact in enumerate((0.2, 0.2, 0.25, 0.8)):
+        scores_file(tmp_path, 1e8 * 8**k, exact)
+        scores_file(tmp_path, 1e8 * 8**k, exact, family="BIG-G sparse")
+    found = analyse_groups(load_probes(tmp_path), "exact_str_match", n_items=1000, draws=20)
+    assert len(found) == 2 * 3
+    name = "group=BIG-G T=0, subtask=arithmetic, shots=2"
+    assert found[name].chance == 0.2
+    assert found[name].onset.x == pytest.approx(1.2e8 * 8**2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "{}",
+        '{"model": {}, "scores": [{}]}',
+        "{",
+        '"x"',
+        '{"model": {}, "task": {"task_name": "t"}, "scores": []}',
+    ],
+)
 def test_other_json_is_refused(tmp_path, text):
     path = tmp_path / "scores_x.json"
     path.write_text(text)

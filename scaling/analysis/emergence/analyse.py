@@ -64,11 +64,14 @@ def analyse(
     metric = metric or _default_metric(chosen)
     require_metric(chosen, metric)
     require_one_condition(chosen)
+    warnings = list(table.attrs.get("warnings", ()))
+    if _hides_steps(chosen, x):
+        chosen = chosen[chosen["step"] == chosen.groupby("run_id")["step"].transform("max")]
+        warnings.append(f"{x} is the same at every step of a run: only its last step is used")
     p = points(chosen, metric, x, n_items=n_items, bins=bins)
     kept = chosen.iloc[p.rows]
     chance = _chance(kept, metric, chance)
     ceiling = _ceiling(kept, metric, ceiling)
-    warnings = list(table.attrs.get("warnings", ()))
     levels, found, resolution = make_levels(p), None, None
     if np.isfinite(p.n).all():
         resolution = float(1 / np.median(p.n))
@@ -156,6 +159,15 @@ def _default_metric(table: pd.DataFrame) -> str:
         if metric in known:
             return metric
     raise UserError(f"which metric? --metric with one of: {', '.join(sorted(known))}")
+
+
+def _hides_steps(table: pd.DataFrame, x: str) -> bool:
+    """Whether runs were probed at several steps that `x` does not tell apart: their mean would be
+    of nothing in particular, and checkpoints of one run are not runs."""
+    if not {"step", "run_id", x} <= set(table):
+        return False
+    steps, places = (table.groupby("run_id")[c].nunique() for c in ("step", x))
+    return bool(((steps > 1) & (places <= 1)).any())
 
 
 def _constant(table: pd.DataFrame, column: str, given: float | None) -> float | None:

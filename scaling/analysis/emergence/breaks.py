@@ -5,6 +5,8 @@ score as it is. Null: error = E + b x^-c0; alternative: one smooth break in it (
 2022, arXiv:2210.14891, eq. 1). A curve that is flat and then falls, or any S, needs the break; a
 power law with a floor does not. The likelihood ratio has no textbook distribution (the place of
 the break means nothing under the null), so it is drawn from the fitted null: parametric bootstrap.
+The test errs on the side of "smooth": at .05 it called 0 to 1.5 % of 200 smooth curves bent, and
+39 of 40 kinks from chance to .25 a decade (eight sizes, 400 items; .05 a decade: 9 of 40).
 """
 
 import math

@@ -19,7 +19,7 @@ _Z = 1.959964
 _MOST_LEVELS = 24  # distinct scales beyond which they are binned
 _BINS = 12
 _SAME_SCALE = 1e-3  # relative: scales this close are one level
-PROPORTIONS = ("accuracy", "exact_match")
+PROPORTIONS = ("accuracy", "exact_match", "exact_str_match", "multiple_choice_grade")
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def _level(p: Points, rows: slice, mean: float, ratio: float) -> Level:
         item_ci = (mean - _Z * item_se, mean + _Z * item_se)
     if len(y) > 1:
         seed_se = float(y.std(ddof=1) / np.sqrt(len(y)))
-        seed_ci = _seed_interval(float(y.mean()), seed_se, len(y), p.proportion)
+        seed_ci = _seed_interval(p.metric, y, float(y.mean()), seed_se)
     known = [v for v in (item_se, seed_se) if v]
     return Level(
         x=float(np.exp(np.log(p.x[rows]).mean())),
@@ -216,7 +216,24 @@ def _level(p: Points, rows: slice, mean: float, ratio: float) -> Level:
     )
 
 
-def _seed_interval(mean: float, se: float, runs: int, proportion: bool) -> Span:
-    half = t_quantile(0.975, runs - 1) * se
-    low, high = mean - half, mean + half
-    return (max(low, 0.0), min(high, 1.0)) if proportion else (low, high)
+def _seed_interval(metric: str, y: np.ndarray, mean: float, se: float) -> Span:
+    """Student's t over the runs, on the scale where the metric has no end: the logit of a share,
+    the logarithm of a log-probability (delta method). Few runs of a share near 0 or 1 then have
+    intervals that stay inside, and whose length says how few they are."""
+    half = t_quantile(0.975, len(y) - 1) * se
+    if half == 0:
+        return mean, mean
+    if _is_share(metric, y) and 0 < mean < 1:
+        ends = special.logit(mean) + np.array([-half, half]) / (mean * (1 - mean))
+        low, high = special.expit(ends)
+    elif metric.startswith("logprob") and mean < 0:
+        low, high = mean * np.exp(np.array([half, -half]) / -mean)
+    else:
+        low, high = mean - half, mean + half
+    return float(low), float(high)
+
+
+def _is_share(metric: str, y: np.ndarray) -> bool:
+    """Whether the metric cannot leave [0, 1]."""
+    bounded = metric in ("p_right", "expected_exact_match") or is_proportion(metric, y)
+    return bounded and bool(((y >= 0) & (y <= 1)).all())

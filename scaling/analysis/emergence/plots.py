@@ -50,6 +50,18 @@ def _errorbars(ax: Axes, levels: tuple[Level, ...], colour: str, label: str | No
     ax.errorbar(x, y, yerr=half, color=colour, label=label, **style)
 
 
+def _runs(
+    ax: Axes, levels: tuple[Level, ...], colour: str, label: str | None, alpha: float
+) -> None:
+    """A dot for every run, those of one scale side by side within a hundredth of the axis."""
+    width = np.log(max(v.x for v in levels) / min(v.x for v in levels)) / 100
+    for k, level in enumerate(levels):
+        spread = np.linspace(-1, 1, len(level.values)) if len(level.values) > 1 else np.zeros(1)
+        style = {"color": colour, "alpha": alpha, "ms": 3.5, "mew": 0}
+        name = label if k == 0 else None
+        ax.plot(level.x * np.exp(width * spread), level.values, "o", label=name, **style)
+
+
 def _label(value) -> str:
     """A number for a tick: 405M rather than 4.05e+08; words as they are."""
     if isinstance(value, str):
@@ -74,7 +86,7 @@ def _scale(ax: Axes, x: str) -> None:
 
 @styled
 def curve(found: Emergence, ax: Axes, *, colour: str = BLUE, label: str | None = None) -> Axes:
-    """The metric against scale with intervals, chance, ceiling, resolution floor and onset."""
+    """The metric against scale with intervals, runs, chance, ceiling, resolution and onset."""
     if found.resolution:
         ax.axhspan(0, found.resolution, color=GREY, alpha=0.25, lw=0, label="resolution 1/n")
     if found.chance is not None:
@@ -82,12 +94,14 @@ def curve(found: Emergence, ax: Axes, *, colour: str = BLUE, label: str | None =
     if found.ceiling is not None:
         ax.axhline(found.ceiling, color=GREY, ls="--", lw=1, label="ceiling")
     _errorbars(ax, found.levels, colour, label or found.metric)
+    if found.n_runs > len(found.levels):
+        _runs(ax, found.levels, colour, None, alpha=0.35)
     if found.onset:
         smallest, largest = found.levels[0].x, found.levels[-1].x
         low, high = found.onset.low or smallest, found.onset.high or largest
         ax.axvspan(low, high, color=VERMILION, alpha=0.12, lw=0)
         ax.axvline(found.onset.x, color=VERMILION, lw=1, label="onset, 95 %")
-    ax.set(ylabel=found.metric.replace("_", " "), title=found.title)
+    ax.set(ylabel=found.metric.replace("_", " "), title=textwrap.fill(found.title, 44))
     _scale(ax, found.x)
     ax.legend()
     return ax
@@ -114,11 +128,7 @@ def continuous(found: Emergence, ax: Axes) -> Axes:
 @styled
 def seeds(found: Emergence, ax: Axes) -> Axes:
     """Every run by itself: near the knee a mean describes no run there is."""
-    for k, level in enumerate(found.levels):
-        spread = np.linspace(-1, 1, len(level.values)) if len(level.values) > 1 else np.zeros(1)
-        at = level.x * 1.04**spread
-        label = "runs" if k == 0 else None
-        ax.plot(at, level.values, "o", color=BLUE, alpha=0.55, ms=3.5, mew=0, label=label)
+    _runs(ax, found.levels, BLUE, "runs", alpha=0.55)
     x = [level.x for level in found.levels]
     medians = [float(np.median(level.values)) for level in found.levels]
     ax.plot(x, medians, "_", color=VERMILION, ms=11, mew=1.6, label="median")

@@ -20,7 +20,8 @@ Span = tuple[float | None, float | None]  # the two ends of a 95 % interval; Non
 class Level:
     """All runs at one scale. `mean` weighs runs by their items where those are counted. `item_ci`
     is over items (Wilson 1927 for proportions, normal otherwise), `seed_ci` over runs (Student's
-    t on the runs' means); None where it cannot be computed. `se` is the larger standard error.
+    t of the runs' means, for shares on the logit scale); None where it cannot be computed. `se` is
+    the larger standard error.
     `dispersion`: variance between runs over what their items alone would give (None: one run)."""
 
     x: float
