@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from scaling.analysis.table import load
+from scaling.analysis.table import groups_of, load
 from scaling.errors import UserError
 
 _FINISHED = ("complete", "completed")
@@ -150,7 +150,7 @@ def _sweep_groups(path: Path) -> dict[str, str]:
     for at in (path, path.parent, path.parent.parent):
         runs = _json(at / "sweep.json").get("runs")
         if runs:
-            return {r["run_id"]: r.get("group") for r in runs}
+            return {r["run_id"]: groups_of(r) for r in runs}
     return {}
 
 

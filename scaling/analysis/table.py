@@ -112,10 +112,16 @@ def _places(directory: Path) -> dict[str, dict[str, Any]]:
     try:
         runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
         return {
-            run["run_id"]: {"group": run["group"]} | _flatten(run["axes"], "axis.") for run in runs
+            run["run_id"]: {"group": groups_of(run)} | _flatten(run["axes"], "axis.")
+            for run in runs
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is not the description of a sweep: {error}") from None
+
+
+def groups_of(run: Mapping[str, Any]) -> str:
+    """The groups of an entry of sweep.json, joined by "+": a run may be in several."""
+    return "+".join(filter(None, (run.get("group"), *run.get("also_in", ()))))
 
 
 def _flatten(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -192,6 +198,9 @@ def matches(table: pd.DataFrame, conditions: str | Iterable[str]) -> np.ndarray:
         column = table[name]
         if isinstance(value, float):
             column = pd.to_numeric(column, errors="coerce")
+        elif name == "group":
+            # "text+luck" (see `groups_of`) is both of them.
+            column = column.map(lambda g, one=value: one if one in str(g).split("+") else g)
         mask &= _OPERATORS[sign](column, value).to_numpy(bool)
     return mask
 

@@ -100,7 +100,7 @@ def collect(path: str | pathlib.Path, progress=lambda done, total: None) -> Stud
     runs = []
     for k, spec in enumerate(sweep.runs):
         run = _run(path, spec.run_id, path / "runs" / spec.run_id, spec.name)
-        groups = (spec.group, *spec.also_in)
+        groups = spec.groups
         trunk = _root(spec.run_id, parents)
         runs.append(replace(run, groups=groups, trunk=trunk, axes=spec.axes))
         progress(k + 1, len(sweep.runs))

@@ -21,7 +21,7 @@ def warnings(sweep: Sweep, rows: list[Row], device_bytes: int | None) -> list[st
     """Sentences about the rows of a plan. device_bytes: memory of a device, None when unknown."""
     found = [*_fit(rows, device_bytes), *_epochs(rows)]
     members = collections.defaultdict(list)
-    groups = {run.run_id: (run.group, *run.also_in) for run in sweep.runs}
+    groups = {run.run_id: run.groups for run in sweep.runs}
     budgets = {run.run_id: run.config.train.duration for run in sweep.runs}
     for row in rows:
         for group in groups[row["run_id"]]:

@@ -65,13 +65,17 @@ def expand(
         except UserError as error:
             raise UserError(f"group {name!r}: {error}") from error
     trunks = {name for name, group in loose["groups"].items() if group["trunk"]}
-    runs = branch([d for d in drafts.values() if d.facts["group"] in trunks], pricer)
+    runs = branch([d for d in drafts.values() if trunks & _groups(d)], pricer)
     return Sweep(
         name=loose["name"],
         groups={name: _about(group) for name, group in loose["groups"].items()},
         runs=tuple(_parents_first(drafts, runs)),
         n_duplicates=n_points - len(drafts),
     )
+
+
+def _groups(draft: Draft) -> set[str]:
+    return {draft.facts["group"], *draft.facts["also_in"]}
 
 
 def _check(loose: Mapping[str, Any], max_runs: int | None) -> None:

@@ -63,6 +63,11 @@ class RunSpec:
     keep_steps: tuple[int, ...] = ()
     also_in: tuple[str, ...] = ()
 
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Every group that the run belongs to; it is named and counted once, by the first."""
+        return (self.group, *self.also_in)
+
     @functools.cached_property
     def config(self) -> RunConfig:
         """`settings` as dataclasses, checked on first use."""

@@ -82,6 +82,7 @@ def plan(sweep: Sweep, pricer: Pricer, mesh: Mapping[str, int], machine: Device)
                 "run_id": run.run_id,
                 "name": run.name,
                 "group": run.group,
+                "also_in": list(run.also_in),
                 "axes": dict(run.axes),
                 "parent": dataclasses.asdict(run.parent) if run.parent else None,
                 "params": shape.params,

@@ -15,14 +15,15 @@ _FIRST = ("run_id", "name", "group", "status", "n_params", "n_tokens", "n_steps"
 def rows(out: pathlib.Path, sweep: Sweep) -> list[dict[str, Any]]:
     """{column: value} of every run, in the order of the sweep.
 
-    status is "complete", "diverged", or where an unfinished run stands; only complete rows have a
-    loss. axis.NAME: as in the config. The others are the scalars of record.json with dotted names.
+    group: all of its groups, joined by "+". status is "complete", "diverged", or where an
+    unfinished run stands; only complete rows have a loss. axis.NAME: as in the config. The others
+    are the scalars of record.json with dotted names.
     A record that cannot be read, or is of another run, counts as status "unreadable record".
     """
     out_rows = []
     for spec in sweep.runs:
         row = dict.fromkeys(_FIRST)
-        row |= {"run_id": spec.run_id, "name": spec.name, "group": spec.group}
+        row |= {"run_id": spec.run_id, "name": spec.name, "group": "+".join(spec.groups)}
         row |= {f"axis.{axis}": _scalar(value) for axis, value in spec.axes.items()}
         row |= _result(out, spec.run_id)
         if row["status"] not in FINAL_STATUSES:

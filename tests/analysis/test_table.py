@@ -59,11 +59,14 @@ def test_sweep_directory_leaves_out_unfinished_runs_aloud(tmp_path):
     (tmp_path / "killed" / "config.json").write_text("{}")
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / "record.json").write_text('{"status": "comp')
-    runs = [{"run_id": 2, "group": "text", "axes": {"width": 16}}]
+    runs = [{"run_id": 2, "group": "text", "also_in": ["luck"], "axes": {"width": 16}}]
     (tmp_path / "sweep.json").write_text(json.dumps({"runs": runs}))
     table, notices = load(tmp_path)
     assert list(table["params.total"]) == [10, 12]
-    assert table.iloc[1][["group", "axis.width"]].tolist() == ["text", 16]
+    assert table.iloc[1][["group", "axis.width"]].tolist() == ["text+luck", 16]
+    # A run of two groups is a row of each.
+    found = {text: matches(table, f"group{text}")[1] for text in ("=text", "=luck", "!=luck", "=t")}
+    assert found == {"=text": True, "=luck": True, "!=luck": False, "=t": False}
     assert "5 of 7 runs left out" in notices[0]
     for part in ("2 diverged", "1 interrupted", "1 without a record", "1 unreadable record"):
         assert part in notices[0]

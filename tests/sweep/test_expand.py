@@ -108,6 +108,17 @@ def test_duplicates_are_merged_and_counted():
                                                          ("two", ())]  # fmt: skip
 
 
+def test_a_run_of_two_groups_is_in_the_trunk_of_one():
+    trunk = designs.group(base(), "one_depth", axes={"width": (16,), "budget": BUDGETS}, trunk=True)
+    alone = designs.group(base(), "one_depth", axes={"width": (16,), "budget": BUDGETS[:1]})
+    alone.base.eval.every = "100%"
+    sweep = expand(designs.sweep("s", alone=alone, trunk=trunk))
+    assert len(sweep.runs) == len(BUDGETS)
+    (shared,) = (run for run in sweep.runs if run.also_in)
+    assert shared.groups == ("alone", "trunk")
+    assert shared.parent is not None
+
+
 @pytest.mark.parametrize("peak", [0.003, 0.05])  # 0.003 is the default of a run config.
 def test_a_flag_wins_over_the_recipe(peak, tmp_path):
     file = tmp_path / "config.py"
