@@ -58,8 +58,12 @@ PROBES = Registry(
         "repeats": "scaling.probes.repeats:RepeatsProbe",
         "chains": "scaling.probes.chains:ChainsProbe",
         "arithmetic": "scaling.probes.arithmetic:ArithmeticProbe",
+        "task": "scaling.probes.task:TaskProbe",
     },
 )
+
+
+MOST_SEED = 2**32 - 1  # jax would take another seed for any above, silently
 
 
 def spec(default: Any, doc: str, *, low=None, high=None, choices=None) -> Any:
@@ -140,7 +144,7 @@ class DataConfig(Kind):
         choices=("stream", "masked"),
     )
     val_fraction: float = spec(0.05, "share of documents held out", low=0.0, high=0.9)
-    seed: int = spec(0, "seed of the split and of synthetic sources", low=0)
+    seed: int = spec(0, "seed of the split and of synthetic sources", low=0, high=MOST_SEED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +191,9 @@ class TrainConfig:
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
     every: Duration = spec(Duration(25, "%"), "distance between evaluations")
-    n_rows: int = spec(256, "held-out rows, the same for every run on a source", low=1)
+    n_rows: int = spec(
+        256, "held-out rows, the same for every run on a source", low=1, high=1_000_000
+    )
     batch_size: int = spec(64, "rows per evaluation batch", low=1)
 
 
@@ -198,7 +204,7 @@ class ProbeConfig(Kind):
     registry: ClassVar[Registry] = PROBES
     name: str = "cipher"
     every: Duration = spec(Duration(100, "%"), "distance between probings")
-    seed: int = spec(0, "seed of the probe's items", low=0)
+    seed: int = spec(0, "seed of the probe's items", low=0, high=MOST_SEED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +212,7 @@ class RunConfig:
     """Everything that determines the numbers of one run; `name` and `probes` only look at it."""
 
     name: str = spec("run", "label; letters, digits, . _ - only")
-    seed: int = spec(0, "seed of the initial parameters and of the data order", low=0)
+    seed: int = spec(0, "seed of initial parameters and data order", low=0, high=MOST_SEED)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)

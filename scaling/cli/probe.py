@@ -19,6 +19,7 @@ exit status: 0 done, 2 bad input
 examples:
   scaling probe runs/cipher --probe=cipher
   scaling probe runs/cipher --probe=many=cipher:n_items=20000,shots=0+15 --step 1000
+  scaling probe runs/text --probe='task:file=q.jsonl,template={question} {answer},shots=0+5'
   scaling probe sweeps/cipher --step all          every run and every checkpoint of a sweep"""
 
 
@@ -42,7 +43,10 @@ def probe(argv: list[str]) -> int:
         raise UserError(f"--step={args.step} is neither a step nor 'last' nor 'all'")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     from scaling.reprobe import find_runs, keep_programs, parse_probe, plan, run_tasks
+    from scaling.sharding import parse_mesh
 
+    if args.mesh is not None:
+        parse_mesh(args.mesh)
     probes = {}
     for text in args.probe:
         label, config = parse_probe(text)

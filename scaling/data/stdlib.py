@@ -39,6 +39,10 @@ class Stdlib:
     Files that are not UTF-8 (a handful of encoding tests) are skipped with a warning.
     """
 
+    def encoder(self) -> ByteEncoder:
+        """What makes tokens of text."""
+        return ByteEncoder()
+
     def open(self, data: DataConfig, *, seed: int, cache: Path) -> OpenSource:
         """Raises UserError where Python was installed without the source of its library."""
         root = Path(sysconfig.get_path("stdlib"))
@@ -54,7 +58,7 @@ class Stdlib:
                 name = path.relative_to(root).as_posix()
                 yield Document(name, path.read_bytes(), key=name)
 
-        encoder = ByteEncoder()
+        encoder = self.encoder()
         key = key_of_files(files, "stdlib", encoder.identity)
         return open_documents(
             data, encoder, lambda: build_corpus(cache, key, documents, encoder, skip=True)

@@ -34,9 +34,7 @@ class Text:
 
     def open(self, data: DataConfig, *, seed: int, cache: Path) -> OpenSource:
         """Raises UserError naming the file and the place for anything that cannot be read."""
-        encoder: Encoder = ByteEncoder()
-        if self.tokenizer:
-            encoder = TokenizerEncoder(find_files((self.tokenizer,), "data.text.tokenizer")[0])
+        encoder = self.encoder()
         files = find_files(self.paths, "data.text.paths")
         train = functools.partial(self._build, files, encoder, cache)
         if not self.validation:
@@ -44,6 +42,12 @@ class Text:
         held_out = find_files(self.validation, "data.text.validation")
         build = functools.partial(self._build, held_out, encoder, cache)
         return open_documents(data, encoder, train, build)
+
+    def encoder(self) -> Encoder:
+        """What makes tokens of text. Raises UserError when the tokenizer file is at fault."""
+        if self.tokenizer:
+            return TokenizerEncoder(find_files((self.tokenizer,), "data.text.tokenizer")[0])
+        return ByteEncoder()
 
     def _build(self, files: list[Path], encoder: Encoder, cache: Path) -> Path:
         key = key_of_files(files, "text", self.field, self.delimiter, self.on_bad, encoder.identity)

@@ -8,7 +8,7 @@ from scaling.config import spec
 from scaling.data.arithmetic import World, pairs
 from scaling.data.hashing import bits, key_of
 from scaling.errors import UserError
-from scaling.probes.base import Target
+from scaling.probes.base import Target, check_shots
 from scaling.probes.metrics import answer_metrics
 from scaling.probes.result import ProbeResult, make_group
 from scaling.probes.scorer import ScoredModel
@@ -28,8 +28,9 @@ class ArithmeticProbe:
     def check(self, target: Target) -> None:
         """Raises UserError when the problems do not fit the row."""
         world = target.world("arithmetic", "arithmetic")
+        check_shots("arithmetic", self.shots)
         for shots in self.shots:
-            if not 0 <= shots < world.n_problems(True):
+            if not shots < world.n_problems(True):
                 raise UserError(
                     f"probe arithmetic: shots={shots} and a problem do not fit data.seq_len="
                     f"{target.seq_len}"

@@ -10,6 +10,7 @@ A probe is one file with a frozen dataclass whose fields are its options, regist
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from scaling.config import DataConfig
@@ -33,6 +34,13 @@ class Target:
                 f"this run was trained on {self.data.name!r}"
             )
         return self.data.options.world(self.data)
+
+
+def check_shots(probe: str, shots: Sequence[int]) -> None:
+    """Raises UserError for numbers of shots that are negative or given twice."""
+    for number in shots:
+        if number < 0 or list(shots).count(number) > 1:
+            raise UserError(f"probe {probe}: shots={list(shots)} must be different numbers from 0")
 
 
 class Probe(Protocol):

@@ -7,7 +7,7 @@ import numpy as np
 from scaling.config import spec
 from scaling.data.hashing import bits, key_of
 from scaling.errors import UserError
-from scaling.probes.base import Target
+from scaling.probes.base import Target, check_shots
 from scaling.probes.metrics import answer_metrics, choice_metrics
 from scaling.probes.result import ProbeResult, make_group
 from scaling.probes.scorer import ScoredModel
@@ -28,6 +28,7 @@ class ChainsProbe:
     def check(self, target: Target) -> None:
         """Raises UserError when shots do not fit the row."""
         target.world("chains", "chains")
+        check_shots("chains", self.shots)
         for shots in self.shots:
             if not 1 <= shots <= target.seq_len:
                 raise UserError(

@@ -8,7 +8,7 @@ from scaling.config import spec
 from scaling.data.cipher import CONDITIONS, Episodes, World
 from scaling.data.hashing import key_of
 from scaling.errors import UserError
-from scaling.probes.base import Target
+from scaling.probes.base import Target, check_shots
 from scaling.probes.metrics import answer_metrics, choice_metrics
 from scaling.probes.result import Group, ProbeResult, make_group
 from scaling.probes.scorer import ScoredModel
@@ -34,8 +34,9 @@ class CipherProbe:
     def check(self, target: Target) -> None:
         """Raises UserError when the run is of another world or its rows are too short."""
         world = target.world("cipher", "cipher")
+        check_shots("cipher", self.shots)
         for shots in self.shots:
-            if not 0 <= shots < world.n_pairs:
+            if not shots < world.n_pairs:
                 raise UserError(
                     f"probe cipher: shots={shots} and a query do not fit data.seq_len="
                     f"{target.seq_len}, which holds {world.n_pairs} pairs"

@@ -11,6 +11,7 @@ import json
 import pathlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,8 @@ class Template:
 @dataclasses.dataclass(frozen=True)
 class Prompt:
     """instruction: put first, or "". shots: examples from 0 up. labels: of the examples; abstract
-    ones (`symbols`, in an order drawn for each prompt) rename the query's choices too."""
+    ones (`symbols`, in an order drawn for each prompt) rename the query's choices too. premise: the
+    context without the question, such as "Answer:", for mutual-information scores."""
 
     template: Template
     instruction: str = ""
@@ -73,6 +75,7 @@ class Prompt:
     labels: str = "gold"
     separator: str = "\n"
     symbols: tuple[str, ...] = tuple("ABCDEFGH")
+    premise: str = ""
 
     def __post_init__(self):
         if self.labels not in LABELS:
@@ -96,17 +99,19 @@ class Prompt:
             blocks.append("".join(self.template.fill(example, names[label])))
         lead = "".join(block + self.separator for block in blocks)
         parts = [self.template.fill(item, choice) for choice in choices]
-        return Rendered(lead, tuple(parts), item.gold, self.template.form)
+        return Rendered(lead, tuple(parts), item.gold, self.template.form, self.premise)
 
 
 @dataclasses.dataclass(frozen=True)
 class Rendered:
-    """lead: instruction and examples. parts: for every choice (before, answer, after)."""
+    """lead: instruction and examples. parts: for every choice (before, answer, after). premise: as
+    in `Prompt`."""
 
     lead: str
     parts: tuple[tuple[str, str, str], ...]
     gold: int
     form: str
+    premise: str = ""
 
     def choice_of(self, encode: Callable[[str], Tokens], prefix: Tokens) -> Choice:
         """The multiple-choice request. `prefix`: tokens that begin every prompt (a separator).
@@ -129,10 +134,11 @@ class Rendered:
                 raise UserError(f"the answer {text!r} tokenises to nothing")
         context = [*prefix, *encode(contexts[0])]
         n_bytes = tuple(len(text.encode()) for text in scored)
+        alone = (*prefix, *encode(self.premise))
         several = None
         if self.form == "cloze":
             several = tuple((*prefix, *encode(text)) for text in contexts)
-        return Choice(context, tokens, self.gold, n_bytes, tuple(prefix), several)
+        return Choice(context, tokens, self.gold, n_bytes, alone, several)
 
 
 def read_items(path: str | pathlib.Path) -> list[Item]:
@@ -148,14 +154,29 @@ def read_items(path: str | pathlib.Path) -> list[Item]:
             continue
         try:
             row = json.loads(line)
-            choices, gold = tuple(row.pop("choices")), int(row.pop("gold"))
-            choices[gold]
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            choices, gold = row.pop("choices"), row.pop("gold")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}:{number}: no item with choices and gold ({error})") from error
-        items.append(Item(row, choices, gold, row.pop("reasoning", "")))
+        fault = _fault(choices, gold, row)
+        if fault:
+            raise UserError(f"{path}:{number}: {fault}")
+        reasoning = row.pop("reasoning", "")
+        items.append(Item(row, tuple(choices), gold, reasoning))
     if not items:
         raise UserError(f"task file {path} is empty; write one JSON object a line")
     return items
+
+
+def _fault(choices: Any, gold: Any, fields: Mapping[str, Any]) -> str | None:
+    """What is wrong with an item, or None."""
+    if not isinstance(choices, list) or not all(isinstance(c, str) for c in choices):
+        return f"choices={choices!r} must be a list of texts"
+    if len(choices) < 2 or len(set(choices)) < len(choices):
+        return f"choices={choices!r} must be two or more different texts"
+    if type(gold) is not int or not 0 <= gold < len(choices):
+        return f"gold={gold!r} must be the number of a choice, 0 to {len(choices) - 1}"
+    wrong = [name for name, value in fields.items() if not isinstance(value, str)]
+    return f"field {wrong[0]!r} is {fields[wrong[0]]!r}, not text" if wrong else None
 
 
 def _filled(text: str, item: Item) -> str:

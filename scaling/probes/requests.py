@@ -20,11 +20,13 @@ SCORINGS = ("plain", "bytes", "mutual")
 @dataclasses.dataclass(frozen=True)
 class Score:
     """Of one continuation: logp its log-probability in nats, n_tokens its length, is_greedy
-    whether every token of it is the likeliest."""
+    whether every token of it is the likeliest, guess the likeliest token at each place (given the
+    right ones before it)."""
 
     logp: float
     n_tokens: int
     is_greedy: bool
+    guess: tuple[int, ...]
 
 
 def loglikelihood(model: ScoredModel, requests: Sequence[tuple[Tokens, Tokens]]) -> list[Score]:
@@ -43,9 +45,10 @@ def loglikelihood(model: ScoredModel, requests: Sequence[tuple[Tokens, Tokens]])
         for row, i in enumerate(chosen):
             context, continuation = requests[i]
             part = slice(len(context) - 1, len(context) + len(continuation) - 1)
-            right = guess[row, part] == np.asarray(continuation)
+            likeliest = tuple(guess[row, part].tolist())
             total = float(logp[row, part].sum(dtype=np.float64))
-            out[i] = Score(total, len(continuation), bool(right.all()))
+            is_greedy = likeliest == tuple(continuation)
+            out[i] = Score(total, len(continuation), is_greedy, likeliest)
     return out
 
 
@@ -72,7 +75,10 @@ def rolling_loglikelihood(
         parts[number].append(score)
     return [
         Score(
-            sum(s.logp for s in part), sum(s.n_tokens for s in part), all(s.is_greedy for s in part)
+            sum(s.logp for s in part),
+            sum(s.n_tokens for s in part),
+            all(s.is_greedy for s in part),
+            tuple(token for s in part for token in s.guess),
         )
         for part in parts
     ]

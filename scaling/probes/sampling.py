@@ -38,14 +38,15 @@ def choose(logits_BV: jax.Array, keys_B: jax.Array, how: Sampling) -> jax.Array:
 def restrict(logits_BV: jax.Array, how: Sampling) -> jax.Array:
     """The logits with -inf where top_k and top_p forbid; the likeliest token always stays."""
     V = logits_BV.shape[-1]
+    if not 0 < how.top_k < V and how.top_p >= 1:
+        return logits_BV
+    # By rank, not by value: of tokens that tie the first go first, as in argmax.
+    rank_BV = jnp.argsort(jnp.argsort(-logits_BV, axis=-1, stable=True), axis=-1)
     if 0 < how.top_k < V:
-        least = jax.lax.top_k(logits_BV, how.top_k)[0][..., -1:]
-        logits_BV = jnp.where(logits_BV < least, -jnp.inf, logits_BV)
+        logits_BV = jnp.where(rank_BV < how.top_k, logits_BV, -jnp.inf)
     if how.top_p < 1:
-        ranked = -jnp.sort(-logits_BV, axis=-1)
-        p = jax.nn.softmax(ranked, axis=-1)
+        p_BV = jax.nn.softmax(-jnp.sort(-logits_BV, axis=-1), axis=-1)
         # A token stays if those before it do not hold top_p yet.
-        stays = jnp.cumsum(p, axis=-1) - p < how.top_p
-        least = jnp.min(jnp.where(stays, ranked, jnp.inf), axis=-1, keepdims=True)
-        logits_BV = jnp.where(logits_BV < least, -jnp.inf, logits_BV)
+        n_kept_B1 = jnp.sum(jnp.cumsum(p_BV, axis=-1) - p_BV < how.top_p, -1, keepdims=True)
+        logits_BV = jnp.where(rank_BV < n_kept_B1, logits_BV, -jnp.inf)
     return logits_BV

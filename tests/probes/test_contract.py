@@ -84,7 +84,7 @@ def test_the_oracle_reaches_the_ceiling(name):
             assert abs(got - group["ceiling"]) <= 4.5 * error + 1e-9, group["keys"]
             assert group["chance"] is None or group["ceiling"] >= group["chance"] - 1e-9
             reached += 1
-    assert reached
+    assert reached or not case.oracles
 
 
 @EVERY

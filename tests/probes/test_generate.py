@@ -106,6 +106,8 @@ def test_sampling_restricts_to_the_likeliest():
     assert kept(top_p=0.5) == [True, False, False, False]
     assert kept(top_p=0.6) == [True, True, False, False]
     assert kept(top_p=1e-6) == [True, False, False, False]
+    assert kept(top_k=3, top_p=0.6) == [True, True, False, False]
+    assert kept(top_k=9) == [True] * 4
     keys = jax.random.split(jax.random.key(0), 4000)
     many = jnp.tile(logits, (4000, 1))
     drawn = np.bincount(np.asarray(choose(many, keys, Sampling(temperature=1.0))), minlength=4)
@@ -113,6 +115,15 @@ def test_sampling_restricts_to_the_likeliest():
     cold = np.bincount(np.asarray(choose(many, keys, Sampling(temperature=0.5))), minlength=4)
     p = np.array([0.5, 0.3, 0.15, 0.05]) ** 2
     np.testing.assert_allclose(cold / 4000, p / p.sum(), atol=0.035)
+
+
+@pytest.mark.parametrize("how", [{"top_k": 1}, {"top_p": 1e-9}, {"top_k": 3, "top_p": 1e-9}])
+def test_one_token_kept_is_greedy_even_where_tokens_tie(how):
+    logits = jnp.array([[0.0, 1.0, 1.0, 1.0], [2.0, 2.0, 2.0, 2.0], [0.5, -jnp.inf, 0.1, 0.5]])
+    keys = jax.random.split(jax.random.key(1), 3)
+    for temperature in (1e-3, 1.0, 50.0):
+        chosen = choose(logits, keys, Sampling(temperature=temperature, **how))
+        assert chosen.tolist() == choose(logits, keys, Sampling()).tolist() == [1, 0, 0]
 
 
 @pytest.mark.parametrize(

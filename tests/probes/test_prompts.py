@@ -1,12 +1,16 @@
 """Prompt forms: what is shown, what is compared, and where two forms must agree."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
 from scaling.errors import UserError
 from scaling.probes.prompts import Item, Prompt, Template, read_items
-from scaling.probes.requests import multiple_choice
+from scaling.probes.requests import loglikelihood, multiple_choice
 from tests.probes.conftest import VOCAB
+from tests.probes.worlds import CASES
 
 ITEMS = [Item({"q": f"q{i}"}, ("yes", "no"), i % 2, f"because {i} ") for i in range(4)]
 
@@ -83,6 +87,52 @@ def test_items_of_a_task_file(tmp_path):
         path.write_text(text)
         with pytest.raises(UserError, match=message):
             read_items(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"choices": ["a", "b", "a"], "gold": 0}, "different texts"),
+        ({"choices": ["a"], "gold": 0}, "two or more"),
+        ({"choices": "ab", "gold": 0}, "list of texts"),
+        ({"choices": ["a", 1], "gold": 0}, "list of texts"),
+        ({"choices": ["a", "b"], "gold": -1}, "0 to 1"),
+        ({"choices": ["a", "b"], "gold": 2}, "0 to 1"),
+        ({"choices": ["a", "b"], "gold": True}, "gold=True"),
+        ({"choices": ["a", "b"], "gold": 0, "q": 3}, "'q' is 3, not text"),
+    ],
+)
+def test_items_that_could_not_be_judged(tmp_path, line, message):
+    path = tmp_path / "task.jsonl"
+    path.write_text(json.dumps({"choices": ["x", "y"], "gold": 1}) + "\n" + json.dumps(line))
+    with pytest.raises(UserError, match=f"task.jsonl:2: .*{message}"):
+        read_items(path)
+
+
+def test_the_premise_is_what_mutual_information_is_against(transformer, in_mesh):
+    asked = [render(item, premise="A ").choice_of(encode, [0]) for item in ITEMS]
+    assert asked[0].unconditional == (0, *encode("A "))
+    scores = multiple_choice(transformer, asked, "mutual")
+    plain = multiple_choice(transformer, asked)
+    for got, given, choice in zip(scores, plain, asked, strict=True):
+        alone = loglikelihood(transformer, [((0, *encode("A ")), c) for c in choice.choices])
+        np.testing.assert_allclose(got, given - [s.logp for s in alone], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"template": "{word}"}, "exactly once"),
+        ({"template": "{name} {answer}"}, "unknown template field 'name'"),
+        ({"shots": (9,)}, "more than data.seq_len=64; take fewer shots"),
+        ({"shots": (50,)}, "shots=50 of 50 items"),
+        ({"shots": (2, 2)}, "different numbers"),
+    ],
+)
+def test_a_task_that_does_not_fit_is_refused_before_any_compute(options, message):
+    case = CASES["task"]()
+    with pytest.raises(UserError, match=message):
+        dataclasses.replace(case.probe, **options).check(case.target)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ of a group's keys whether this oracle should reach its ceiling.
 import dataclasses
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,15 @@ from scaling.data.arithmetic import ALPHABET, Arithmetic
 from scaling.data.chains import Chains
 from scaling.data.cipher import Cipher
 from scaling.data.repeats import Repeats
+from scaling.data.stdlib import Stdlib
 from scaling.probes.arithmetic import ArithmeticProbe
 from scaling.probes.base import Target
 from scaling.probes.chains import ChainsProbe
 from scaling.probes.cipher import CipherProbe
 from scaling.probes.repeats import RepeatsProbe
+from scaling.probes.task import TaskProbe
+
+TASK_FILE = Path(__file__).parents[1] / "data" / "tasks" / "first_letter.jsonl"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,4 +137,18 @@ def arithmetic() -> Case:
     )
 
 
-CASES = {"cipher": cipher, "repeats": repeats, "chains": chains, "arithmetic": arithmetic}
+def task() -> Case:
+    """Of a question in words nobody knows the best answer."""
+    probe = TaskProbe(
+        file=str(TASK_FILE), template="Q: {word} A: {answer}", shots=(0, 2), labels="abstract"
+    )
+    return Case(probe, Target(DataConfig(name="stdlib", options=Stdlib()), 256, 64), {})
+
+
+CASES = {
+    "cipher": cipher,
+    "repeats": repeats,
+    "chains": chains,
+    "arithmetic": arithmetic,
+    "task": task,
+}
