@@ -9,6 +9,7 @@ that nobody waits for the slowest.
 
 import functools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,6 +80,20 @@ def _propose(z, ev, lam, newton, lo, hi):
     return step / scale, -0.5 * jnp.sum(g * step / scale, 1)
 
 
+@functools.cache
+def _compiler_options() -> Mapping[str, Any]:
+    """What lets XLA compile the kernel on a CPU in half the time; it runs as fast. Nothing where
+    this XLA does not know it: it is no promise of jax."""
+    options = {"xla_cpu_use_fusion_emitters": False}
+    if jax.default_backend() != "cpu":
+        return {}
+    try:
+        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return options
+
+
 @functools.lru_cache(maxsize=64)
 def _make_kernel(law: Law, loss: Loss, batched: bool):
     """Jitted kernel over one block of starts; compiled once per law, loss and shape."""
@@ -86,7 +101,7 @@ def _make_kernel(law: Law, loss: Loss, batched: bool):
     square = not loss.huber and bool(law.linear) and loss.log == (law.linear_space == "log")
     project = jax.vmap(make_project(law, loss), (0, 0 if batched else None, 0, 0, 0, 0))
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=_compiler_options())
     def kernel(z, lam, newton, x, t, w, lo, hi, delta, iterations, begin):
         if law.linear:
             z = jnp.where(begin, project(z, x, t, w, lo, hi), z)

@@ -129,7 +129,8 @@ def series_colour(names: Sequence[str], title: str, field: str) -> alt.Color:
 def spec(chart: alt.TopLevelMixin, height: int = HEIGHT) -> Mapping[str, Any]:
     """The chart as Vega-Lite, as wide as the page lets it be."""
     with alt.data_transformers.enable("default", max_rows=MAX_ROWS):
-        return chart.properties(width="container", height=height).to_dict()
+        # Checking every point against Vega-Lite's schema takes seconds; the tests do that.
+        return chart.properties(width="container", height=height).to_dict(validate=False)
 
 
 def figure(key: str, title: str, chart: alt.TopLevelMixin, alt_text: str, **rest) -> Figure:

@@ -31,7 +31,7 @@ def render(title: str, subtitle: str, sections: Sequence[Section]) -> str:
     """The whole page as HTML text."""
     figures = [block for section in sections for block in section.kind(Figure)]
     specs = {f.key: {"spec": f.spec, "switches": list(f.switches)} for f in figures}
-    scripts = [_bundle(), _asset("page.js")]
+    scripts = [bundle(), _asset("page.js")]
     return _template().render(
         title=title,
         subtitle=subtitle,
@@ -82,7 +82,7 @@ def _asset(name: str) -> str:
 
 
 @functools.cache
-def _bundle() -> str:
+def bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script that assigns `window.vegaEmbed`."""
     return vl_convert.javascript_bundle().replace("</script", "<\\/script")
 

@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 
@@ -21,7 +22,7 @@ from scaling.report.figures import ability_figures, paper_figures
 from scaling.report.heldout import heldout
 from scaling.report.law import law
 from scaling.report.overview import overview
-from scaling.report.page import render
+from scaling.report.page import bundle, render
 from scaling.report.progress import Steps
 from scaling.report.repeat import repeat
 from scaling.report.text import plural
@@ -47,8 +48,10 @@ def write_report(
     """Reads the sweep in `path` and writes report.html, report.json, fits and figures to `out`
     (default: path/report). Raises UserError when there is nothing to report on."""
     start = time.monotonic()
-    with Steps(quiet) as steps:
+    # What waits for a compiler (of JavaScript, of XLA) runs beside the rest.
+    with Steps(quiet) as steps, ThreadPoolExecutor(2) as beside:
         study = steps.do("records", lambda: collect(path, steps.update))
+        scripts, probes = beside.submit(bundle), beside.submit(abilities, study)
         out = out or study.path / "report"
         estimates, sections = [], []
         for group in study.groups:
@@ -56,7 +59,7 @@ def write_report(
                 found = steps.do(f"fit: {group.title}", lambda g=group: _try_fit(study, g))
                 sections += found if isinstance(found, list) else _of_law(found)
                 estimates += [] if isinstance(found, list) else [found]
-        asked, said = steps.do("probes", lambda: abilities(study))
+        asked, said = steps.do("probes", probes.result)
         sections += [s for s in (emergence(asked, said),) if s is not None]
         sections.append(steps.do("training curves", lambda: training(study)))
         make_directory(out)
@@ -76,6 +79,7 @@ def write_report(
             )
         sections += [trouble(study, estimates), repeat(study)]
         sections.insert(0, overview(study, time.monotonic() - start))
+        scripts.result()
         steps.do("page", lambda: _write(study, sections, out, notices))
     lines = tuple(s.summary for s in sections if s.summary)
     files = ("report.html", "report.json", *names)
