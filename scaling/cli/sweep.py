@@ -81,14 +81,20 @@ def sweep(argv: list[str]) -> int:
 
     from launch.base import LAUNCHERS, Site
     from scaling.durations import Duration
+    from scaling.sharding import parse_mesh
     from scaling.sweep import MAX_RUNS, expand
+    from scaling.sweep.costs import Pricer
+    from scaling.sweep.plan import check_meshes
     from scaling.sweep.settings import Settings, read_settings
     from scaling.sweep.survey import survey
 
     if args.checkpoint_every:
         Duration.parse(args.checkpoint_every, field="--checkpoint-every")
     out = args.out.absolute()
-    wanted = expand(loose, max_runs=None if args.yes else MAX_RUNS, cache_dir=args.cache_dir)
+    pricer = Pricer(cache_dir=args.cache_dir)
+    wanted = expand(loose, pricer=pricer, max_runs=None if args.yes else MAX_RUNS)
+    if args.mesh:
+        check_meshes(wanted, pricer, parse_mesh(args.mesh))
     _check_out(out, wanted, args.keep_code)
     chosen = {f.name: getattr(args, f.name, None) for f in dataclasses.fields(Settings)}
     settings = Settings(**{**chosen, "cwd": read_settings(out).cwd})

@@ -93,12 +93,20 @@ def _check(loose: Mapping[str, Any], max_runs: int | None) -> None:
         raise UserError(f"sweep {loose['name']!r} has no groups")
     total = 0
     for name, group in loose["groups"].items():
+        if not isinstance(group, Mapping):
+            raise UserError(f"group {name!r} is {group!r}; make it with scaling.sweep.designs")
         for key in group:
             if key not in axes.KEYS:
                 raise unknown(f"key of group {name!r}:", key, axes.KEYS)
+        missing = [key for key in axes.KEYS if key not in group]
+        if missing:
+            raise UserError(
+                f"group {name!r} has no {', '.join(missing)}; make it with scaling.sweep.designs"
+            )
         try:
             total += axes.n_points(group)
             _check_law(group["law"])
+            _check_conditions(group)
         except UserError as error:
             raise UserError(f"group {name!r}: {error}") from error
     if max_runs is not None and total > max_runs:
@@ -111,6 +119,18 @@ def _check_law(name: str | None) -> None:
 
         if name not in LAWS:
             raise unknown("law", name, LAWS)
+
+
+def _check_conditions(group: Mapping[str, Any]) -> None:
+    """The form of what the report will ask of the records; their columns are not known yet."""
+    from scaling.analysis.table import parse_condition
+
+    asked = list(group["fit_where"])
+    if group["holdout"] is not None and not group["holdout"].strip().startswith("largest "):
+        asked.append(group["holdout"])
+    for condition in asked:
+        for part in condition.split(","):
+            parse_condition(part)
 
 
 def _group(name: str, group: Mapping[str, Any], pricer: Any) -> Iterator[Draft]:

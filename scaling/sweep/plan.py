@@ -109,6 +109,15 @@ def plan(sweep: Sweep, pricer: Pricer, mesh: Mapping[str, int], machine: Device)
     }
 
 
+def check_meshes(sweep: Sweep, pricer: Pricer, mesh: Mapping[str, int]) -> None:
+    """Raises UserError for the first run whose sizes do not divide over the mesh."""
+    memory = functools.cache(lambda *key: _memory(*key, mesh=dict(mesh)))
+    for run in sweep.runs:
+        _, misfit = memory(*_memory_key(run.config, pricer.data(run.config.data).vocab_size))
+        if misfit:
+            raise UserError(f"run {run.name}: {misfit}")
+
+
 def _totals(rows: list[dict[str, Any]]) -> dict[str, float]:
     """saved: share of the FLOPs that branching leaves out."""
     flops, own = (math.fsum(row[key] for row in rows) for key in ("flops", "flops_own"))

@@ -159,6 +159,8 @@ GROUPS = {
     "a dial without a recipe": ({"axes": {"width": (8,)}}, "model.width"),
     "an empty axis": ({"axes": {"seed": ()}}, "axis 'seed' has no values"),
     "an unknown law": ({"law": "chincilla"}, "did you mean 'chinchilla'"),
+    "a condition that is none": ({"fit_where": ("n_tokens",)}, "COLUMN OPERATOR NUMBER"),
+    "a hold-out that is none": ({"holdout": "the largest"}, "COLUMN OPERATOR NUMBER"),
     "an unknown recipe": ({"recipe": "one_dept", "axes": {"width": (8,)}}, "did you mean 'one_d"),
     "two dials": ({"recipe": "one_depth", "axes": {"width": (8,), "params": (1e4,)}}, "exactly on"),
     "a bad unit": ({"axes": {"budget": ("1 tokns",)}}, "did you mean 'tokens'"),
@@ -234,6 +236,10 @@ def test_other_nonsense_at_the_top():
     config = designs.sweep("s", g=designs.group(base().to_dict() | {"optm": {"name": "sgd"}}))
     with pytest.raises(UserError, match="did you mean 'optim'"):
         expand(config)
+    with pytest.raises(UserError, match=r"has no recipe, .*scaling\.sweep\.designs"):
+        expand({"name": "s", "groups": {"g": {"base": {}}}})
+    with pytest.raises(UserError, match="group 'g' is 3"):
+        expand({"name": "s", "groups": {"g": 3}})
 
 
 def test_too_many_runs_are_refused_before_they_are_made():

@@ -166,6 +166,7 @@ def test_a_directory_of_something_else_is_refused(config, tmp_path):
         (["--workers=0"], "--workers=0"),
         (["--checkpoint-every=often"], "--checkpoint-every"),
         (["--mesh=data:x"], "data:x"),
+        (["--mesh=data:7"], "make it a multiple of 7"),
     ],
 )
 def test_bad_options_launch_and_write_nothing(config, tmp_path, options, message):
