@@ -83,10 +83,9 @@ class Attention(nnx.Module):
 
     def _projected(self, x_BTD, rope_table):
         """Queries (B, H, T, K), keys and values (B, G, T, K)."""
-        kv_axis = self.key.get_metadata("axes")[1]
-        q = self._split(layers.dense(x_BTD, self.query, "batch", "seq", "heads"), self.n_heads)
-        k = self._split(layers.dense(x_BTD, self.key, "batch", "seq", kv_axis), self.n_kv_heads)
-        v = self._split(layers.dense(x_BTD, self.value, "batch", "seq", kv_axis), self.n_kv_heads)
+        q, k, v = layers.dense_many(x_BTD, self.query, self.key, self.value)
+        q = self._split(q, self.n_heads)
+        k, v = self._split(k, self.n_kv_heads), self._split(v, self.n_kv_heads)
         if self.config.qk_norm:
             q, k = self.query_norm(q), self.key_norm(k)
         if rope_table is not None:
@@ -132,11 +131,11 @@ class MLP(nnx.Module):
         self.down = new((F, D), ("mlp", "embed"), zero=config.zero_init_out)
 
     def __call__(self, x_BTD):
-        hidden = layers.dense(x_BTD, self.up, "batch", "seq", "mlp")
         if self.kind == "swiglu":
-            gate = layers.dense(x_BTD, self.gate, "batch", "seq", "mlp")
-            hidden = layers.activation("swiglu", gate) * hidden
+            gate, up = layers.dense_many(x_BTD, self.gate, self.up)
+            hidden = layers.activation("swiglu", gate) * up
         else:
+            hidden = layers.dense(x_BTD, self.up, "batch", "seq", "mlp")
             hidden = layers.activation(self.kind, hidden)
         return layers.dense(hidden, self.down, "batch", "seq", "model")
 
