@@ -80,7 +80,9 @@ def assemble(
         else:
             se = float(np.sqrt(extra_slope[name] @ spread.cov @ extra_slope[name]))
             ci = (float(v - q * se), float(v + q * se))
-        derived[name] = Interval(float(v), se, ci)
+        # A quantity that moves along a flat direction is no better known than what moves it.
+        known = not (spread.flat & (np.abs(extra_slope[name]) > 1e-12)).any()
+        derived[name] = Interval(float(v), se, ci, bool(known))
     status = _status(objective, spread, touching, basins, starts)
     r2 = 1 - np.sum(problem.w * r * r) / np.sum(
         problem.w * (problem.t - np.average(problem.t, weights=problem.w)) ** 2

@@ -82,6 +82,11 @@ def fit(
     if cluster:
         require(frame, [cluster])
     lo, hi = box(law, bounds or {}, pinned or {})
+    warnings += [
+        f"the bounds of {name} leave one value: it is pinned at {low:g}"
+        for name, (low, high) in (bounds or {}).items()
+        if low == high and name not in (pinned or {})
+    ]
 
     reduced = law.reduce(frame)
     warnings += reduced.attrs.get("warnings", []) + law.remarks(frame)
@@ -215,6 +220,8 @@ def box(law: Law, bounds, pinned) -> tuple[np.ndarray, np.ndarray]:
             if not np.isfinite(value) or (p.transform == "log" and value <= 0):
                 kind = "positive" if p.transform == "log" else "finite"
                 raise UserError(f"{p.name}={value:g}: it must be a {kind} number")
+        if p.name in pinned and p.name not in bounds and not p.lower <= value <= p.upper:
+            raise UserError(f"{p.name}={value:g} lies outside of {p.lower:g} to {p.upper:g}")
     return z_of(law, low), z_of(law, high)
 
 

@@ -21,7 +21,7 @@ import pandas as pd
 from scaling.analysis.intervals import Profile, t_quantile
 from scaling.analysis.law import Law
 from scaling.analysis.objective import get_loss, make_fitted, theta_of
-from scaling.analysis.table import require
+from scaling.analysis.table import inputs
 from scaling.errors import UserError
 
 _DRAWS = 1000  # draws behind the intervals of predictions, and kept in the JSON
@@ -109,8 +109,7 @@ class Fit:
         pi_high (95 % prediction, of a new measurement) for each row. `.attrs["warnings"]` names
         columns that leave the fitted range by more than a decade."""
         self._require_success()
-        table = pd.DataFrame(table)
-        require(table, [c.name for c in self.law.columns])
+        table = inputs(self.law, pd.DataFrame(table))
         kind, draws = get_loss(self.loss), self.sample()
         rng, bands = np.random.default_rng(self.seed), []
         with jax.enable_x64(True):
@@ -220,8 +219,10 @@ class Fit:
         if not text.lstrip().startswith("{"):
             try:
                 text = Path(source).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise UserError(f"cannot read the fit {source}: {error}") from None
+            except OSError as error:
+                raise UserError(f"cannot read the fit {source}: {error.strerror}") from None
+            except UnicodeDecodeError:
+                raise UserError(f"cannot read the fit {source}: it is not text") from None
         try:
             return loads(text)
         except (json.JSONDecodeError, KeyError, TypeError) as error:

@@ -228,16 +228,22 @@ def select(
     return chosen
 
 
+def _rows(table: pd.DataFrame, mask: np.ndarray) -> str:
+    """ "row 3, 8 and 2 more", counted in the table that was read, before rows were chosen."""
+    whole = pd.api.types.is_integer_dtype(table.index)
+    places = table.index[mask] if whole else np.flatnonzero(mask)
+    more = f" and {len(places) - 5} more" if len(places) > 5 else ""
+    return f"row {', '.join(str(i + 1) for i in places[:5])}{more}"
+
+
 def _numbers(table: pd.DataFrame, column: Column, is_target: bool) -> np.ndarray:
     """The column as float64, NaN where the target is missing. Raises UserError with row numbers."""
 
     def complain(bad: np.ndarray, what: str) -> None:
         if bad.any():
-            rows = ", ".join(str(i + 1) for i in np.flatnonzero(bad)[:5])
-            more = f" and {bad.sum() - 5} more" if bad.sum() > 5 else ""
             first = table[column.name].iloc[int(np.flatnonzero(bad)[0])]
             raise UserError(
-                f"column {column.name!r}: {what} in row {rows}{more} (first: {first!r})"
+                f"column {column.name!r}: {what} in {_rows(table, bad)} (first: {first})"
             )
 
     raw = table[column.name]
@@ -255,6 +261,12 @@ def _numbers(table: pd.DataFrame, column: Column, is_target: bool) -> np.ndarray
     return values
 
 
+def inputs(law: Law, table: pd.DataFrame) -> pd.DataFrame:
+    """The table with what `law` reads to predict checked and converted. Raises UserError."""
+    require(table, [c.name for c in law.columns])
+    return table.assign(**{c.name: _numbers(table, c, False) for c in law.columns if c.numeric})
+
+
 def validate(law: Law, table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Checks and converts the columns that `law` needs; leaves out, aloud, rows without a target.
 
@@ -266,10 +278,9 @@ def validate(law: Law, table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     table = table.assign(**numeric)
     missing = np.isnan(numeric.get(law.target.name, np.zeros(len(table))))
     if missing.any():
-        rows = ", ".join(str(i + 1) for i in np.flatnonzero(missing)[:5])
         notices.append(
             f"{missing.sum()} of {len(table)} rows have no finite {law.target.name} and were "
-            f"excluded (row {rows}{', ...' if missing.sum() > 5 else ''})"
+            f"excluded ({_rows(table, missing)})"
         )
         table = table[~missing]
     if table.empty:

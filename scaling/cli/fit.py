@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -29,7 +30,9 @@ def fit(argv: Sequence[str]) -> int:
     parser = verb_parser("fit", "Fit a scaling law to a table of results.", _FIT_EXAMPLES)
     _add_data(parser)
     parser.add_argument("--law", default="chinchilla", help="see `scaling laws` (chinchilla)")
-    parser.add_argument("--holdout", action="append", metavar="COND", help="rows to predict only")
+    parser.add_argument(
+        "--holdout", action="append", default=[], metavar="COND", help="rows to predict, not to fit"
+    )
     parser.add_argument("--bootstrap", type=int, metavar="N", help="resamples, 4000 is usual")
     parser.add_argument(
         "--bootstrap-method", default=None, help="case, cluster, residual, parametric"
@@ -45,7 +48,8 @@ def fit(argv: Sequence[str]) -> int:
     from scaling.analysis.laws import LAWS
 
     law = LAWS.load(args.law)
-    table, notices = _read(args, law.target.name)
+    _check_outputs(args.json, args.plot)
+    table, notices = _read(args, law.target.name, args.holdout)
     bootstrap = None
     if args.bootstrap is not None:
         method = args.bootstrap_method or ("cluster" if args.cluster else "case")
@@ -53,7 +57,7 @@ def fit(argv: Sequence[str]) -> int:
     result = fit_law(
         law,
         table,
-        holdout=args.holdout,
+        holdout=args.holdout or None,
         bootstrap=bootstrap,
         profile=not args.no_profile,
         **_fitting(args),
@@ -97,7 +101,7 @@ def predict(argv: Sequence[str]) -> int:
     parser = verb_parser("predict", "Predict from a saved fit, with 95 % intervals.", example)
     parser.add_argument("fit", metavar="FIT.json")
     parser.add_argument("--data", help="predict every row of this table instead of single values")
-    known, rest = parser.parse_known_args(argv)
+    known, _ = parser.parse_known_args(argv)  # which law it is says which flags there are
 
     from scaling.analysis.result import Fit
     from scaling.analysis.table import as_table
@@ -118,7 +122,6 @@ def predict(argv: Sequence[str]) -> int:
             flags = " ".join(f"--{n.replace('_', '-')} VALUE" for n in missing) or "--data TABLE"
             raise UserError(f"{loaded.law.name} also needs {flags}")
         table, notices = _combined(given), []
-    del rest
     out = loaded.predict(table)
     shown = [c.name for c in loaded.law.columns]
     _show(pd.concat([table[shown], out], axis=1), notices + out.attrs["warnings"])
@@ -157,6 +160,7 @@ def compare(argv: Sequence[str]) -> int:
     from scaling.analysis.compare import sensitivity
     from scaling.analysis.laws import LAWS
 
+    _check_outputs(None, args.plot)
     names = [name.strip() for name in args.laws.split(",")]
     table, notices = _read(args, LAWS.load(names[0]).target.name)
     options = _fitting(args)
@@ -181,20 +185,23 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="CSV, TSV, JSONL, Parquet or sweep directory")
     parser.add_argument("--map", metavar="NAME=COL,...", help="the law's name = your column")
     parser.add_argument(
-        "--where", action="append", default=[], metavar="COND", help='"flops<=1e21"'
+        "--where", action="append", default=[], metavar="COND", help='rows to use: "flops<=1e21"'
     )
-    parser.add_argument("--drop-highest", type=int, default=0, metavar="K", help="of the target")
+    parser.add_argument(
+        "--drop-highest", type=int, default=0, metavar="K", help="leave out the K highest targets"
+    )
 
 
 def _add_fitting(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pin", action="append", default=[], metavar="NAME=VALUE")
-    parser.add_argument("--bound", action="append", default=[], metavar="NAME=LOW:HIGH")
+    many = {"action": "append", "default": []}
+    parser.add_argument("--pin", metavar="NAME=VALUE", help="hold a parameter there", **many)
+    parser.add_argument("--bound", metavar="NAME=LOW:HIGH", help="search only there", **many)
     parser.add_argument("--delta", type=float, help="Huber width (the law's own, usually 1e-3)")
     parser.add_argument("--loss", help="log_huber, log_mse, huber or mse (the law's own)")
     parser.add_argument("--weights", metavar="COL", help="column of weights")
     parser.add_argument("--cluster", metavar="COL", help="column that names the run of a row")
     parser.add_argument("--starts", type=int, metavar="N", help="number of starts (the law's own)")
-    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--seed", type=int, default=42, help="of draws and resamples (42)")
 
 
 def _fitting(args: argparse.Namespace) -> dict:
@@ -216,14 +223,35 @@ def _fitting(args: argparse.Namespace) -> dict:
     }
 
 
-def _read(args: argparse.Namespace, target: str) -> tuple[pd.DataFrame, list[str]]:
-    """The rows of DATA that the options choose, columns renamed to the law's names."""
-    from scaling.analysis.table import load, rename, select
+def _read(
+    args: argparse.Namespace, target: str, holdout: Sequence[str] = ()
+) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of DATA that the options choose, columns renamed to the law's names.
+
+    A --where that excludes every held-out row (--where "flops<=1e21" --holdout "flops>1e21")
+    speaks of the rows to fit; the others apply to both."""
+    from scaling.analysis.table import load, matches, rename, select
 
     table, notices = load(args.data)
     if args.map:
         table = rename(table, name_values([args.map], "--map"))
-    return select(table, args.where, args.drop_highest, target), notices
+    held = matches(table, holdout) & bool(holdout)
+    both = [c for c in args.where if not held.any() or (matches(table, c) & held).any()]
+    fitted = [c for c in args.where if c not in both]
+    if fitted:
+        table = table[held | matches(table, fitted)]
+    return select(table, both, args.drop_highest, target), notices
+
+
+def _check_outputs(json_path: str | None, plot_path: str | None) -> None:
+    """Raises UserError before any compute when a result could not be written."""
+    if plot_path:
+        from scaling.analysis.plot import check_format
+
+        check_format(plot_path)
+    for path in filter(None, (json_path, plot_path)):
+        if not Path(path).absolute().parent.is_dir():
+            raise UserError(f"cannot write {path}: no such directory")
 
 
 def _number(text: str, flag: str) -> float:

@@ -88,6 +88,12 @@ def test_pins_and_bounds():
     assert any("beta = 0.3 lies on its bound" in w for w in stuck.warnings)
 
 
+def test_a_bound_that_pins_is_said():
+    result = fit("chinchilla", sweep(), bounds={"E": (1.8, 1.8)}, profile=False, starts=40)
+    assert result.params["E"].value == pytest.approx(1.8)
+    assert "the bounds of E leave one value: it is pinned at 1.8" in result.warnings
+
+
 def test_one_model_size_is_not_unique():
     table = sweep()
     table = table[table["n_params"] == table["n_params"].iloc[0]]

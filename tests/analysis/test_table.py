@@ -204,3 +204,11 @@ def test_gzip_text_is_really_compressed(tmp_path):
     with gzip.open(path, "wt") as handle:
         handle.write("n_params,loss\n1,2\n")
     assert load(path)[0]["loss"].tolist() == [2]
+
+
+def test_rows_are_counted_in_the_table_that_was_read():
+    table = sweep().astype({"n_tokens": object})
+    table.loc[30, "n_tokens"] = "many"
+    chosen = select(table, "n_params>1")[5:]
+    with pytest.raises(UserError, match=r"not a number in row 31 \(first: many\)"):
+        validate(LAWS.load("chinchilla"), chosen)

@@ -46,6 +46,20 @@ def test_fit_prints_and_saves(saved, data, capsys, tmp_path):
     assert "held out" in capsys.readouterr().out
 
 
+def test_where_and_holdout_may_divide_the_table_between_them(data, tmp_path):
+    """A condition that no held-out row satisfies chooses the rows to fit; the others hold for
+    both: here the hold-out is what lies above 1e21 and has more than 1e8 tokens."""
+    out, table = tmp_path / "held.json", sweep()
+    command = ["fit", str(data), *MAP, "--starts", "40", "--no-profile", "--json", str(out)]
+    conditions = ["--where", "flops<=1e21", "--where", "n_tokens>=1e8", "--holdout", "flops>1e21"]
+    assert main([*command, *conditions]) == 0
+    written = json.loads(out.read_text())
+    big, long = table["flops"] > 1e21, table["n_tokens"] >= 1e8
+    assert (big & long).any()
+    assert written["holdout"]["n"] == (big & long).sum()
+    assert written["n_points"] == (~big & long).sum()
+
+
 def test_fit_reads_a_sweep_directory_and_counts_what_it_left_out(tmp_path, capsys):
     for i, row in sweep().iterrows():
         (tmp_path / f"r{i}").mkdir()
@@ -108,6 +122,12 @@ def test_compare_ranks_the_true_law_first(tmp_path, capsys):
             "bootstrap method",
         ),
         (["fit", "no.csv"], "no such file"),
+        (["fit", "DATA", *MAP, "--pin", "alpha=-1"], "alpha=-1 lies outside of 0 to 4"),
+        (["fit", "no.csv", "--plot", "fit.doc"], "must end in"),
+        (["fit", "no.csv", "--plot", "no/fit.svg"], "no such directory"),
+        (["fit", "no.csv", "--json", "no/fit.json"], "no such directory"),
+        (["predict", "SAVED", "--n-params", "-1", "--n-tokens", "1"], "not positive in row 1"),
+        (["predict", "no.json", "--n-params", "1"], "cannot read the fit no.json: No such file"),
         (["laws", "kaplam"], "did you mean 'kaplan'"),
         (["predict", "SAVED", "--n-params", "1e9"], "also needs --n-tokens"),
         (
