@@ -5,7 +5,7 @@ import pytest
 
 from scaling.errors import UserError
 from scaling.probes.requests import Choice, loglikelihood, multiple_choice, rolling_loglikelihood
-from tests.probes.conftest import VOCAB
+from tests.probes.conftest import CLOSE, VOCAB
 
 
 def tokens(n, seed=0):
@@ -33,9 +33,9 @@ def test_order_and_companions_do_not_matter(transformer, in_mesh):
     requests = [(tokens(1 + i % 9, i), tokens(1 + i % 4, 50 + i)) for i in range(20)]
     together = [s.logp for s in loglikelihood(transformer, requests)]
     backwards = [s.logp for s in loglikelihood(transformer, requests[::-1])][::-1]
-    np.testing.assert_allclose(backwards, together, atol=1e-5)
+    np.testing.assert_allclose(backwards, together, **CLOSE)
     alone = loglikelihood(transformer, requests[7:8])[0].logp
-    assert alone == pytest.approx(together[7], abs=1e-5)
+    assert alone == pytest.approx(together[7], rel=1e-5)
 
 
 def test_rolling_is_the_chain_of_windows(transformer, in_mesh):
@@ -53,7 +53,7 @@ def test_one_pass_for_single_tokens_equals_one_each(transformer, in_mesh):
     fast = multiple_choice(transformer, items)
     # A longer choice anywhere takes the general way.
     slow = multiple_choice(transformer, [*items, Choice([1], ((1, 2), (3,)), 0)])[:-1]
-    np.testing.assert_allclose(np.array(fast), np.array(slow), atol=1e-5)
+    np.testing.assert_allclose(np.array(fast), np.array(slow), **CLOSE)
 
 
 def test_scorings(transformer, in_mesh):
@@ -63,7 +63,7 @@ def test_scorings(transformer, in_mesh):
     np.testing.assert_allclose(per_byte, plain / [2, 8])
     (mutual,) = multiple_choice(transformer, [item], "mutual")
     prior = [s.logp for s in loglikelihood(transformer, [([5], [1, 2]), ([5], [3, 4])])]
-    np.testing.assert_allclose(mutual, plain - prior, atol=1e-6)
+    np.testing.assert_allclose(mutual, plain - prior, **CLOSE)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from scaling.objectives.lm import LanguageModel
 from scaling.probes.base import Target
 from scaling.probes.scorer import ScoredModel, batch_rows
 from scaling.sharding import place
-from tests.probes.conftest import VOCAB
+from tests.probes.conftest import CLOSE, VOCAB
 from tests.probes.models import table_of
 
 
@@ -41,7 +41,7 @@ def test_next_token_is_the_whole_distribution(transformer, in_mesh, rows):
     np.testing.assert_allclose(np.exp(full).sum(axis=2), 1.0, rtol=1e-5)
     at = np.take_along_axis(rows[:, 1:], places, axis=1)
     right = np.take_along_axis(full, at[..., None], axis=2)[..., 0]
-    np.testing.assert_allclose(right, np.take_along_axis(logp, places, axis=1), atol=1e-5)
+    np.testing.assert_allclose(right, np.take_along_axis(logp, places, axis=1), **CLOSE)
     assert (full.argmax(axis=2) == np.take_along_axis(guess, places, axis=1)).all()
 
 
@@ -49,11 +49,11 @@ def test_what_shares_a_batch_changes_no_score(transformer, in_mesh, rows):
     logp, _ = transformer.token_scores(rows)
     order = np.random.default_rng(2).permutation(37)
     shuffled, _ = transformer.token_scores(rows[order])
-    np.testing.assert_allclose(shuffled, logp[order], atol=1e-6)
+    np.testing.assert_allclose(shuffled, logp[order], **CLOSE)
     alone, _ = transformer.token_scores(rows[5:6])
-    np.testing.assert_allclose(alone[0], logp[5], atol=1e-5)
+    np.testing.assert_allclose(alone[0], logp[5], **CLOSE)
     shorter, _ = transformer.token_scores(rows[:, :11])
-    np.testing.assert_allclose(shorter, logp[:, :10], atol=1e-5)
+    np.testing.assert_allclose(shorter, logp[:, :10], **CLOSE)
 
 
 def test_batches_are_full_and_divide_over_the_mesh(mesh):

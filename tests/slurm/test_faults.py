@@ -63,7 +63,7 @@ def test_a_dead_node_costs_a_restart(sweep, cluster):
     try:
         # The process on the lost node lives on, out of Slurm's sight, while Slurm starts another.
         cluster.wait(lambda: list(s.site.out.glob("lost-*")), "the old process to lose the lease")
-        assert not cluster.alive(zombie)
+        cluster.wait(lambda: not cluster.alive(zombie), "the old process to end")
         s.finish(engine, cluster)
     finally:
         cluster.revive_node(job["nodes"])
