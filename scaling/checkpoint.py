@@ -85,10 +85,7 @@ class Checkpointer:
         fingerprint: dict,
         lease: Lease | None = None,
     ):
-        if keep_last < 1:
-            raise UserError(f"{keep_last=} must be at least 1, or a crash loses everything")
-        if keep_every is not None and keep_every < 1:
-            raise UserError(f"{keep_every=} must be at least 1, or None")
+        check_retention(keep_last, keep_every)
         # Orbax needs an absolute path.
         self.directory = pathlib.Path(directory).absolute()
         self._keep_last, self._keep_every = keep_last, keep_every
@@ -252,6 +249,14 @@ class Checkpointer:
                 f"{self.directory} has a checkpoint of step {step} made with other settings "
                 f"({'; '.join(changes)}); restore them or choose another workdir"
             )
+
+
+def check_retention(keep_last: int, keep_every: int | None) -> None:
+    """Raises UserError for rules that keep no checkpoint, or have no meaning."""
+    if keep_last < 1:
+        raise UserError(f"{keep_last=} must be at least 1, or a crash loses everything")
+    if keep_every is not None and keep_every < 1:
+        raise UserError(f"{keep_every=} must be at least 1, or None")
 
 
 def checkpoint_path(directory: pathlib.Path, step: int, suffix: str = "") -> pathlib.Path:

@@ -10,6 +10,7 @@ import re
 from scaling.errors import UserError, unknown
 
 UNITS = ("steps", "tokens", "epochs", "tokens_per_param", "flops", "%")
+MOST_STEPS = 10**9  # a learning rate for each of them is computed before a run starts
 _SUFFIX = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 _FORM = re.compile(r"\s*([+-]?[\d_]*\.?[\d_]*(?:[eE][+-]?\d+)?)([kKMBGT]?)\s*([a-z_]+|%)\s*")
 
@@ -61,8 +62,8 @@ class Duration:
     ) -> int:
         """Whole optimiser steps, rounded up (to nearest for "%").
 
-        Raises UserError when the unit has no meaning here: epochs of an endless source, or a
-        share of a run whose length is what is being asked for.
+        Raises UserError when the unit has no meaning here (epochs of an endless source, or a share
+        of a run whose length is what is being asked for), or when a run would never end.
         """
         if self.unit == "%":
             if total_steps is None:
@@ -80,4 +81,7 @@ class Duration:
             "flops": self.value / rates.flops_per_token,
         }[self.unit]
         # The epsilon keeps float noise (3.0000000004 steps) from buying a whole extra step.
-        return max(0, math.ceil(tokens / rates.tokens_per_step - 1e-9))
+        steps = max(0, math.ceil(tokens / rates.tokens_per_step - 1e-9))
+        if total_steps is None and steps > MOST_STEPS:
+            raise UserError(f"{field}='{self}' is {steps:.3g} steps; {MOST_STEPS:.0e} is the most")
+        return steps

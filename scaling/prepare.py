@@ -10,10 +10,12 @@ import numpy as np
 from scaling import accounting
 from scaling.branch import check_parent
 from scaling.build import Program, choose_mesh
+from scaling.checkpoint import check_retention
 from scaling.config import RunConfig
 from scaling.data.cache import cache_root
 from scaling.data.pipeline import Pipeline, open_pipeline
 from scaling.durations import Duration, Rates
+from scaling.errors import UserError
 from scaling.mirror import require_wandb
 from scaling.optim.schedules import learning_rates
 from scaling.probes.base import Target
@@ -91,12 +93,23 @@ def prepare(config: RunConfig, args: RunArgs) -> Setup:
     """Checks a run and derives what it needs. Raises UserError; writes nothing but caches."""
     if args.wandb:
         require_wandb()
+    check_retention(args.keep_last, args.keep_every)
+    if args.checkpoint_every.value == 0:
+        raise UserError(
+            f"--checkpoint-every='{args.checkpoint_every}' must be more than zero; "
+            "'100%' saves at the end only"
+        )
     cache = cache_root(args.cache_dir)
     mesh_shape = choose_mesh(config, args.mesh, args.n_processes)
     # Compiled programs are kept: the runs of a sweep and a resumed run need no compilation.
     jax.config.update("jax_compilation_cache_dir", str(cache / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     mesh = make_mesh(mesh_shape)
+    if config.model.attention == "cudnn" and jax.default_backend() != "gpu":
+        raise UserError(
+            f"model.attention='cudnn' needs a GPU, this is {jax.default_backend()}; "
+            "'auto' takes the best there is"
+        )
     pipeline = open_pipeline(
         config.data,
         batch_size=config.train.batch_size,
@@ -131,7 +144,9 @@ def prepare(config: RunConfig, args: RunArgs) -> Setup:
         programs=programs,
         lrs=lrs,
         eval_every=max(1, config.eval.every.steps(rates, total, field="eval.every")),
-        checkpoint_every=max(1, args.checkpoint_every.steps(rates, total)),
+        checkpoint_every=max(
+            1, args.checkpoint_every.steps(rates, total, field="--checkpoint-every")
+        ),
         keep_steps=args.keep_steps,
         target=target,
         probes=plan_probes(config.probes, target, rates, total),

@@ -242,6 +242,8 @@ def _check_shapes(config: RunConfig) -> None:
     kv_heads = model.n_kv_heads or model.n_heads
     if model.n_heads % kv_heads:
         raise UserError(f"model.n_heads={model.n_heads} is not a multiple of n_kv_heads={kv_heads}")
+    if model.attention == "cudnn" and model.dtype != "bfloat16":
+        raise UserError("model.attention='cudnn' computes in bfloat16 only; set model.dtype")
     if round(model.mlp_ratio * model.width) < 1:
         raise UserError(f"model.mlp_ratio={model.mlp_ratio} gives an empty MLP")
     if train.batch_size % train.n_microbatches:

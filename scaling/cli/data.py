@@ -1,10 +1,9 @@
 """`scaling data`: what is in a data source, and what a run sees at step K."""
 
-import argparse
 import json
 from typing import Any
 
-from scaling.cli.flags import EXAMPLES, load_run_config
+from scaling.cli.flags import EXAMPLES, Parser, load_run_config
 from scaling.config import RunConfig
 from scaling.errors import UserError, unknown
 
@@ -56,7 +55,7 @@ def _open(config: RunConfig) -> Any:
 
 
 def _stats(config: RunConfig, argv: list[str]) -> None:
-    parser = _Parser("stats")
+    parser = Parser("scaling data", add_help=False)
     parser.add_argument("--json", action="store_true")
     as_json = parser.parse_args(argv).json
     stats = {"source": config.data.name, **_open(config).stats()}
@@ -68,7 +67,7 @@ def _stats(config: RunConfig, argv: list[str]) -> None:
 
 
 def _show(config: RunConfig, argv: list[str]) -> None:
-    parser = _Parser("show")
+    parser = Parser("scaling data", add_help=False)
     parser.add_argument("--step", type=int, required=True)
     parser.add_argument("--rows", type=int)
     args = parser.parse_args(argv)
@@ -91,13 +90,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.9g}"
     return f"{value:,}" if isinstance(value, int) else printable(str(value))
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse with its complaints as UserError."""
-
-    def __init__(self, action: str):
-        super().__init__(prog=f"scaling data {action}", add_help=False, allow_abbrev=False)
-
-    def error(self, message: str):
-        raise UserError(f"{message}; see `scaling data --help`")

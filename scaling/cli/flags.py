@@ -1,5 +1,6 @@
 """`--config=path.py[:variant]` and `--config.section.field=value`, through ml_collections."""
 
+import argparse
 import contextlib
 import os
 import pathlib
@@ -21,6 +22,36 @@ EXAMPLES = """\
   --config.train.duration='2M tokens' units: steps tokens epochs tokens_per_param flops"""
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse as our verbs want it: epilogs as written, and a complaint is one UserError."""
+
+    def __init__(self, prog: str, **settings):
+        settings |= {"formatter_class": argparse.RawDescriptionHelpFormatter}
+        super().__init__(prog=prog, allow_abbrev=False, **settings)
+
+    def parse_args(self, argv: list[str]) -> argparse.Namespace:
+        args, rest = self.parse_known_args(argv)
+        if rest:
+            known = [name for action in self._actions for name in action.option_strings]
+            raise unknown("argument", rest[0].split("=")[0], known)
+        return args
+
+    def error(self, message: str):
+        raise UserError(f"{message}; see `{self.prog} --help`")
+
+
+def open_config(
+    parser: Parser, argv: list[str]
+) -> tuple[ml_collections.ConfigDict, argparse.Namespace]:
+    """(the config, unchecked; the other arguments) of a command line. Prints --help and exits."""
+    mine, rest = _split(argv)
+    if {"-h", "--help"} & set(rest):
+        parser.print_help()
+        parser.exit()
+    # The config first: a command line without one is told so before anything else.
+    return _load(mine), parser.parse_args(rest)
+
+
 def load_run_config(argv: list[str]) -> tuple[RunConfig, list[str]]:
     """Takes --config and its overrides out of `argv`.
 
@@ -34,6 +65,11 @@ def load_run_config(argv: list[str]) -> tuple[RunConfig, list[str]]:
 def load_config_dict(argv: list[str]):
     """Like `load_run_config`, before the config is checked: (ConfigDict, remaining arguments)."""
     mine, rest = _split(argv)
+    return _load(mine), rest
+
+
+def _load(mine: list[str]) -> ml_collections.ConfigDict:
+    """The config of --config with its overrides. Raises UserError."""
     path = next((a.split("=", 1)[1] for a in mine if a.startswith("--config=")), None)
     if path is None:
         raise UserError("--config=FILE is missing; for example --config=configs/tiny.py")
@@ -41,19 +77,30 @@ def load_config_dict(argv: list[str]):
     if not file.is_file():
         near = [str(p) for p in file.parent.glob("*.py")] if file.parent.is_dir() else []
         raise unknown("config file", str(file), near)
+    errors = (flags.Error, AttributeError, KeyError, TypeError, ValueError)
+    try:
+        return _read(mine)
+    except errors as error:
+        # What ml_collections says of a key that is not there may be no more than its name.
+        plain = None
+        with contextlib.suppress(*errors):
+            plain = _read([f"--config={path}"])
+        for word in mine:
+            _refuse_unknown_key(plain, word.split("=", 1)[0].split(".")[1:])
+        raise UserError(_one_line(path, _said(error))) from error
+
+
+def _read(mine: list[str]) -> ml_collections.ConfigDict:
     # absl registers the file under a flag name; a private FlagValues keeps calls independent.
     values = flags.FlagValues()
     with _command_line(mine):
-        try:
-            config_flags.DEFINE_config_file("config", None, "config file", flag_values=values)
-            values(["scaling", *mine])
-            loose = values.config
-            if not isinstance(loose, ml_collections.ConfigDict):
-                # A file that raises comes back as an object that raises when it is looked at.
-                loose = loose.to_dict()
-        except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UserError(_one_line(path, error)) from error
-    return loose, rest
+        config_flags.DEFINE_config_file("config", None, "config file", flag_values=values)
+        values(["scaling", *mine])
+        loose = values.config
+        if not isinstance(loose, ml_collections.ConfigDict):
+            # A file that raises comes back as an object that raises when it is looked at.
+            loose = loose.to_dict()
+    return loose
 
 
 def _split(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -70,6 +117,17 @@ def _split(argv: list[str]) -> tuple[list[str], list[str]]:
     return mine, rest
 
 
+def _refuse_unknown_key(section: ml_collections.ConfigDict | None, keys: list[str]) -> None:
+    for i, key in enumerate(keys):
+        if not isinstance(section, ml_collections.ConfigDict):
+            return
+        if key not in section:
+            raise unknown(
+                "config key", ".".join(keys[: i + 1]), [".".join([*keys[:i], k]) for k in section]
+            )
+        section = section[key]
+
+
 @contextlib.contextmanager
 def _command_line(argv: list[str]) -> Iterator[None]:
     """ml_collections looks for overrides in sys.argv, and configs import from where you stand."""
@@ -80,6 +138,14 @@ def _command_line(argv: list[str]) -> Iterator[None]:
         yield
     finally:
         sys.argv, sys.path[:] = saved_argv, saved_path
+
+
+def _said(error: Exception) -> Exception:
+    """What the config file itself complained of; ml_collections wraps it into its traceback."""
+    found, link = error, error
+    while link is not None:
+        found, link = link if isinstance(link, UserError) else found, link.__context__
+    return found
 
 
 def _one_line(path: str, error: Exception) -> str:

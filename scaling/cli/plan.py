@@ -1,13 +1,12 @@
 """`scaling plan`: what a run or a sweep would cost, without running it."""
 
-import argparse
 import dataclasses
 import json
 import math
 import pathlib
 from typing import Any
 
-from scaling.cli.flags import EXAMPLES, load_config_dict
+from scaling.cli.flags import EXAMPLES, Parser, open_config
 from scaling.config import RunConfig
 from scaling.errors import UserError
 from scaling.resolve import resolve, run_id
@@ -36,15 +35,13 @@ examples:
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Arguments besides --config."""
-    p = argparse.ArgumentParser(
-        prog="scaling plan",
+    p = Parser(
+        "scaling plan",
         usage="scaling plan --config=FILE [--config.FIELD=VALUE ...] [--mesh=AXIS:SIZE,...]",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     p.add_argument("--mesh", default="", help="axis sizes, such as data:8,fsdp:4 (default: 1)")
     p.add_argument("--vocab-size", type=int, help="use this and leave the data source unopened")
@@ -58,11 +55,7 @@ def parser() -> argparse.ArgumentParser:
 
 def plan(argv: list[str]) -> int:
     """The verb. Returns the exit status; raises UserError for bad input."""
-    if "-h" in argv or "--help" in argv:
-        parser().print_help()
-        return 0
-    loose, rest = load_config_dict(argv)
-    args = parser().parse_args(rest)
+    loose, args = open_config(parser(), argv)
     if args.vocab_size is not None and args.vocab_size < 1:
         raise UserError(f"--vocab-size={args.vocab_size} must be 1 or more")
     if "groups" in loose:

@@ -6,9 +6,10 @@ import os
 import pathlib
 import sys
 
-from scaling.cli.flags import EXAMPLES, load_run_config
+from scaling.cli.flags import EXAMPLES, Parser, open_config
 from scaling.durations import Duration
 from scaling.errors import UserError
+from scaling.resolve import resolve
 
 HELP = f"""\
 Train one config and leave one record in the workdir. The same command again resumes an
@@ -29,17 +30,15 @@ examples:
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Arguments besides --config."""
-    p = argparse.ArgumentParser(
-        prog="scaling train",
+    p = Parser(
+        "scaling train",
         usage="scaling train --config=FILE --workdir=DIR [--config.FIELD=VALUE ...] [options]",
         description=HELP,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    p.add_argument("--workdir", type=pathlib.Path, required=True, help="directory of this run")
+    p.add_argument("--workdir", type=_workdir, required=True, help="directory of this run")
     p.add_argument("--mesh", help="axis sizes, such as data:2,fsdp:2,tensor:2 (default: all data)")
     p.add_argument("--checkpoint-every", default="10%", help="such as '500 steps' (default 10%%)")
     p.add_argument("--keep-last", type=int, default=2, help="newest checkpoints kept (default 2)")
@@ -56,14 +55,18 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def _workdir(text: str) -> pathlib.Path:
+    # An unset variable of a script (--workdir=$DIR) must not mean the directory one stands in.
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; name a directory")
+    return pathlib.Path(text)
+
+
 def train(argv: list[str]) -> int:
     """The verb. Returns the exit status."""
-    if "-h" in argv or "--help" in argv:
-        parser().print_help()
-        return 0
     # Bad configs are refused before jax is imported by anything below.
-    config, rest = load_run_config(argv)
-    args = parser().parse_args(rest)
+    loose, args = open_config(parser(), argv)
+    config = resolve(loose)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     n_processes = join(args.distributed) if args.distributed else 1
     from scaling.checkpoint import CheckpointError
@@ -110,5 +113,8 @@ def join(text: str) -> int:
     parts = text.split(",")
     if len(parts) != 3 or not (parts[1].isdecimal() and parts[2].isdecimal()):
         raise UserError(f"--distributed={text} is neither 'auto' nor HOST:PORT,COUNT,INDEX")
-    jax.distributed.initialize(parts[0], int(parts[1]), int(parts[2]))
-    return int(parts[1])
+    address, count, index = parts[0], int(parts[1]), int(parts[2])
+    if index >= count:
+        raise UserError(f"--distributed={text}: indices of {count} processes are below {count}")
+    jax.distributed.initialize(address, count, index)
+    return count

@@ -29,7 +29,9 @@ SMALL = [
 BAD = {
     "no config": ([], "--config=FILE is missing"),
     "no such file": (["--config=configs/tinny.py"], "tinny.py"),
-    "misspelt key": ([CONFIG, "--config.model.dept=4"], "dept"),
+    "misspelt key": ([CONFIG, "--config.model.dept=4"], "did you mean 'model.depth'"),
+    "no such key": ([CONFIG, "--config.data.text.files=a"], "unknown config key 'data.text.files'"),
+    "no such section": ([CONFIG, "--config.optin.name=lion"], "did you mean 'optim'"),
     "wrong type": ([CONFIG, "--config.model.depth=deep"], "depth"),
     "zero layers": ([CONFIG, "--config.model.depth=0"], "model.depth=0 is below"),
     "negative": ([CONFIG, "--config.model.width=-64"], "model.width=-64"),
@@ -40,6 +42,12 @@ BAD = {
     "kv heads": ([CONFIG, "--config.model.n_kv_heads=3"], "n_kv_heads=3"),
     "zero tokens": ([CONFIG, "--config.train.duration=0 tokens"], "trains on nothing"),
     "two durations": ([CONFIG, "--config.train.duration=5 steps 1e6 tokens"], "one number and one"),
+    "endless": ([CONFIG, "--config.train.duration=1e30 steps"], "1e+30 steps'"),
+    "seed": ([CONFIG, "--config.seed=99999999999999999999"], "seed=99999999999999999999"),
+    "kernel": (
+        [CONFIG, "--config.model.attention=cudnn", "--config.model.dtype=bfloat16"],
+        "needs a GPU",
+    ),
     "unknown unit": ([CONFIG, "--config.train.duration=5 step"], "did you mean 'steps'"),
     "choice": ([CONFIG, "--config.model.norm=rmsnrom"], "did you mean 'rmsnorm'"),
     "source": ([CONFIG, "--config.data.name=stdlb"], "did you mean 'stdlib'"),
@@ -58,6 +66,13 @@ BAD = {
         [CONFIG, "--config.data.name=text", "--config.data.text.paths=('/nowhere/x.txt',)"],
         "x.txt",
     ),
+    "flag": ([CONFIG, "--meshh=data:2"], "did you mean '--mesh'"),
+    "flag of the wrong type": ([CONFIG, "--keep-last=few"], "'few'"),
+    "nothing kept": ([CONFIG, "--keep-last=0"], "keep_last=0"),
+    "never kept": ([CONFIG, "--keep-every=0"], "keep_every=0"),
+    "saved all the time": ([CONFIG, "--checkpoint-every=0%"], "more than zero"),
+    "no workdir": ([CONFIG, "--workdir="], "--workdir: it is empty"),
+    "processes": ([CONFIG, "--distributed=localhost:9,2,2"], "indices of 2 processes"),
     "cadence": ([CONFIG, "--checkpoint-every=often"], "--checkpoint-every='often'"),
 }
 
@@ -66,7 +81,7 @@ BAD = {
 def test_bad_input_is_one_line_and_exit_status_2(case, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     arguments, message = BAD[case]
-    assert main(["train", *arguments, f"--workdir={tmp_path / 'run'}"]) == 2
+    assert main(["train", f"--workdir={tmp_path / 'run'}", *arguments]) == 2
     error = capsys.readouterr().err.strip()
     assert message in error
     assert len(error.splitlines()) == 1
