@@ -36,6 +36,8 @@ def replicate() -> Page:
     exact = analyse(sound, "ipa_exact_match", "flops", **options)
     smooth = analyse(sound, "ipa_bleu", "flops", chance=0.0, ceiling=100.0, bins=EDGES, draws=400)
     bend = smooth.breaks["ipa_bleu"]
+    bent = [b.bends for b in (exact.breaks["ipa_exact_match"], bend)]
+    rows.append(Row("metrics that bend, of the two", 2, sum(bent), 0))
     qwen = table[table["model"].isin(MIS_SCALED)]
     ratio = (qwen["ipa_bleu"] / (100 * qwen["ipa_exact_match"])).round(3).tolist()
     others = sound[sound["ipa_exact_match"] > 0.05]

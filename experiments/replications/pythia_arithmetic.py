@@ -46,6 +46,7 @@ def replicate() -> Page:
     product = table[(table["operation"] == "multiplication") & (table["shots"] == 16)]
     best = product[(product["size"] == "12B") & (product["step"] == 143000)]["accuracy"].iloc[0]
     rows.append(Row("multiplication, 16 shots, 12B", 0.448, best, TOLERANCE))
+    rows.append(Row("sizes below the next smaller one", 2, (np.diff(by_size) < 0).sum(), 0))
     sharp = float(emergence(by_size)), float(emergence(by_step))
     gaps = np.abs(np.diff(by_size)).max(), np.abs(np.diff(by_step)).max()
     per_e = [

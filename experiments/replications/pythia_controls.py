@@ -43,6 +43,7 @@ def replicate() -> Page:
     flat = analyse(mmlu[mmlu["shots"] == 5], "acc", chance=0.25, title="MMLU, five-shot",
                    n_items=ITEMS["mmlu57_macro"])  # fmt: skip
     tested = smooth.breaks["acc"]
+    rows.append(Row("breaks of zero-shot LAMBADA over size", 0, int(tested.bends), 0))
     remarks = [
         f"LAMBADA: verdict {smooth.verdict}. A power law with a floor needs no break "
         f"(p = {tested.p_value:.2f}); emergence score "

@@ -17,6 +17,8 @@ TASKS = {
     "persian_qa_acc": ("Persian QA", 0.25, 1050, (0.253, 0.265, 0.293, 0.520)),
 }
 VISIBLE = 0.05  # an exact match is never right by chance; this much of it shows in a chart
+SUBTRACTION = "subtraction_3_acc"
+WEI_TABLE_1 = np.log10(2.3e22)  # GPT-3 13B; bins are about as wide as the tolerance
 TOLERANCE = 0.00051  # half a unit of the last printed digit
 
 
@@ -43,6 +45,8 @@ def replicate() -> Page:
         options = {"chance": chance, "n_items": items, "bins": EDGES, "title": title}
         options["above"] = chance or VISIBLE
         found.append(analyse(table, column, "flops", draws=400, **options))
+    appears = np.log10(found[list(TASKS).index(SUBTRACTION)].onset.x)
+    rows.append(Row("log10 FLOPs where 3-digit subtraction appears", WEI_TABLE_1, appears, 0.5))
     remarks = [
         "The bin that the reference calls 2e23–5e23 reproduces only from 1.5e23 on (Llama-2 13B, "
         "1.56e23, is in it); from 2e23 on the medians would be .296, .998, .987, .327.",
