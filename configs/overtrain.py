@@ -1,6 +1,6 @@
 """Far beyond 20 tokens per parameter: what a small model that is used a lot should cost to train.
 
-Sizes times tokens per parameter, for the law of Gadre et al. 2024 (arXiv 2403.08540, eq. 4): at a
+Sizes times tokens per parameter, for the law of Gadre et al. 2024 (arXiv 2403.08540): at a
 fixed ratio, loss falls with compute as one power law whatever the ratio.
 
     scaling sweep --config=configs/overtrain.py --out=runs/overtrain

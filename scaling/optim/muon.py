@@ -19,7 +19,7 @@ class Muon:
     "spectral": sqrt(max(1, out / in)), the spectral norm that keeps features moving equally at any
     width (Jordan et al. 2024; Bernstein & Newhouse 2024, arXiv 2409.20325).
     "rms": 0.2 sqrt(max(in, out)), entries as large as AdamW's, so that its learning rate can be
-    kept (Liu et al. 2025, arXiv 2502.16982, eq. 4).
+    kept (Liu et al. 2025, arXiv 2502.16982).
     """
 
     momentum: float = spec(0.95, "decay of the momentum", low=0.0, high=0.999999)

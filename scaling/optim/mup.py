@@ -34,7 +34,7 @@ from scaling.models.params import ParamInfo
 #   gradient  proportional to the gradient (SGD)
 #   relative  proportional to the RMS of the parameter itself (Adafactor with parameter scale)
 #   spectral  spectral norm about sqrt(out / in): Muon, whose orthogonal step already meets the
-#             condition muP is derived from (Yang, Simon & Bernstein 2023, arXiv 2310.17813, eq. 4)
+#             condition muP is derived from (Yang, Simon & Bernstein 2023, arXiv 2310.17813)
 STEP_KINDS = ("sign", "gradient", "relative", "spectral")
 
 

@@ -68,7 +68,7 @@ def _progress(n: int) -> np.ndarray:
     return np.arange(1, n + 1) / max(n, 1)
 
 
-# Share of the fall that is left at progress p; 1-sqrt: Hägele et al. 2024, arXiv 2405.18392, eq. 2.
+# Share of the fall that is left at progress p; 1-sqrt: Hägele et al. 2024, arXiv 2405.18392.
 _SHAPES = {
     "linear": lambda p: 1.0 - p,
     "cosine": lambda p: 0.5 * (1.0 + np.cos(np.pi * p)),

@@ -22,7 +22,7 @@ N_UNIQUE = Column("n_unique_tokens", "tokens", "distinct training tokens; n_toke
 
 def effective(total, unique, decay):
     """X' = U + U R* (1 - exp(-R/R*)) with R = X/U - 1 repeats: what `total` is worth in fresh
-    units. Muennighoff et al. 2023, eqs. 5 and 6. Shapes broadcast."""
+    units. Muennighoff et al. 2023, section 3. Shapes broadcast."""
     repeats = jnp.maximum(total / unique - 1, 0.0)
     return unique * (1 - decay * jnp.expm1(-repeats / decay))
 
@@ -40,7 +40,7 @@ class DataConstrained(Law):
     formula = (
         "L = E + A N'^-alpha + B D'^-alpha; D' = U + U R_D (1 - exp(-(D/U - 1)/R_D)), N' alike"
     )
-    paper = "Muennighoff et al. 2023 (arXiv:2305.16264), eqs. 5 to 7 and appendix A"
+    paper = "Muennighoff et al. 2023 (arXiv:2305.16264), section 3 and appendix A"
     columns = (N_PARAMS, N_TOKENS, N_UNIQUE)
     params = (
         E,

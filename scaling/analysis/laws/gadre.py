@@ -19,7 +19,7 @@ class Gadre(Law):
 
     name = "gadre"
     formula = "L(N, M) = E + a N^eta + b 6^(eta/2) (M N)^eta"
-    paper = "Gadre et al. 2024 (arXiv:2403.08540), eq. 4"
+    paper = "Gadre et al. 2024 (arXiv:2403.08540), loss under over-training"
     columns = (N_PARAMS, RATIO)
     params = (
         Param("a", -1e12, 1e12, doc="model-size scale"),

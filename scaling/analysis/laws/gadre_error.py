@@ -19,7 +19,7 @@ class GadreError(Law):
 
     name = "gadre_error"
     formula = "error = eps - k exp(-gamma loss)"
-    paper = "Gadre et al. 2024 (arXiv:2403.08540), eq. 5"
+    paper = "Gadre et al. 2024 (arXiv:2403.08540), average error from loss"
     columns = (LOSS,)
     target = ERROR
     params = (

@@ -90,7 +90,7 @@ class MultiPower(Law):
     formula = (
         "L(t) = L0 + A S1^-alpha - sum_k B (eta_{k-1} - eta_k)(1 - (1 + C eta_k^-gamma S_k)^-beta)"
     )
-    paper = "Luo et al. 2025 (arXiv:2503.12811), eq. 1"
+    paper = "Luo et al. 2025 (arXiv:2503.12811), the Multi-Power Law"
     columns = (CURVE, STEP)
     cluster = "curve"
     params = (

@@ -14,7 +14,7 @@ N_EXPERTS = Column("n_experts", "experts", "1 for a dense model")
 
 def saturating_experts(n_experts, e_start, e_max):
     """E^ with 1/E^ = 1/(E - 1 + 1/(1/E_s - 1/E_m)) + 1/E_m: E_s at one expert, E_m at infinitely
-    many. Clark et al. 2022, eq. 8. Needs 1 <= E_s < E_m; shapes broadcast."""
+    many (Clark et al. 2022, the saturated law). Needs 1 <= E_s < E_m; shapes broadcast."""
     shift = 1 / jnp.maximum(1 / e_start - 1 / e_max, 1e-12)
     return 1 / (1 / (n_experts - 1 + shift) + 1 / e_max)
 
@@ -29,7 +29,7 @@ class Routed(Law):
 
     name = "routed"
     formula = "log10 L = a log10 N + b log10 E^ + c log10 N log10 E^ + d"
-    paper = "Clark et al. 2022 (arXiv:2202.01169), eqs. 7 and 8, table 3"
+    paper = "Clark et al. 2022 (arXiv:2202.01169), joint law with saturation, table 3"
     columns = (N_DENSE, N_EXPERTS)
     params = (
         Param("a", -10.0, 10.0, doc="size exponent"),

@@ -21,7 +21,7 @@ class Sigmoid(Law):
 
     name = "sigmoid"
     formula = "accuracy = a / (1 + exp(-k (loss - x0))) + b"
-    paper = "Bhagia et al. 2024 (OLMo ladder, arXiv:2412.04403), eq. 3"
+    paper = "Bhagia et al. 2024 (OLMo ladder, arXiv:2412.04403), step 2"
     columns = (TASK_LOSS,)
     target = ACCURACY
     params = (
