@@ -5,6 +5,7 @@ import json
 import re
 import xml.etree.ElementTree as ET
 
+import altair as alt
 import pytest
 
 from scaling.analysis.result import Fit
@@ -127,6 +128,15 @@ def test_the_page_needs_nothing_outside_itself(html):
     assert "@import" not in style
     assert "default-src 'none'" in html
     assert "unsafe-eval" not in html.split("</head>")[0]
+
+
+def test_every_chart_is_vega_lite(html):
+    """The report leaves this out, for speed."""
+    data = re.search(r'<script type="application/json"[^>]*>(.*?)</script>', html, re.DOTALL)[1]
+    specs = [figure["spec"] for figure in json.loads(data)["figures"].values()]
+    assert len(specs) >= 10
+    for spec in specs:
+        alt.Chart.from_dict(spec)  # raises where the schema is not met
 
 
 def test_every_figure_can_be_read_without_seeing_it(html):
