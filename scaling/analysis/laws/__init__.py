@@ -16,6 +16,7 @@ LAWS = Registry(
         "chinchilla": "scaling.analysis.laws.chinchilla:CHINCHILLA",
         "chinchilla_tied": "scaling.analysis.laws.chinchilla_tied:CHINCHILLA_TIED",
         "chinchilla_gamma": "scaling.analysis.laws.chinchilla_gamma:CHINCHILLA_GAMMA",
+        "multiplicative": "scaling.analysis.laws.multiplicative:MULTIPLICATIVE",
         "optimum": "scaling.analysis.laws.optimum:OPTIMUM",
         "envelope": "scaling.analysis.laws.optimum:ENVELOPE",
         "envelope_hull": "scaling.analysis.laws.optimum:ENVELOPE_HULL",
