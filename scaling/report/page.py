@@ -35,7 +35,7 @@ def render(title: str, subtitle: str, sections: Sequence[Section]) -> str:
     return _template().render(
         title=title,
         subtitle=subtitle,
-        abstract=[section.summary for section in sections if section.summary],
+        abstract=[_raised(section.summary) for section in sections if section.summary],
         sections=sections,
         style=Markup(_asset("page.css")),
         scripts=[Markup(text) for text in scripts],
@@ -46,8 +46,12 @@ def render(title: str, subtitle: str, sections: Sequence[Section]) -> str:
 
 def formula(text: str) -> Markup:
     """`L = E + A N^-alpha` with raised exponents and Greek letters. Escaped first."""
-    html = _POWER.sub(lambda m: f"<sup>{m[1].strip('()')}</sup>", str(escape(greek(text))))
-    return Markup(_SUBSCRIPT.sub(r"\1<sub>\2</sub>", html))
+    return Markup(_SUBSCRIPT.sub(r"\1<sub>\2</sub>", str(_raised(greek(text)))))
+
+
+def _raised(text: str) -> Markup:
+    """Words, with the exponents of formulas among them raised. Escaped first."""
+    return Markup(_POWER.sub(lambda m: f"<sup>{m[1].strip('()')}</sup>", str(escape(text))))
 
 
 def _kind(block: Block) -> str:

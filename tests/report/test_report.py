@@ -116,6 +116,12 @@ def test_text_of_runs_stays_text(html):
     assert HOSTILE in "".join(page.text)
 
 
+def test_formulas_among_words_have_raised_exponents(html):
+    abstract = re.search(r'<div class="abstract".*?</div>', html, re.DOTALL)[0]
+    assert "N<sup>−α</sup>" in abstract
+    assert "N^" not in abstract
+
+
 def test_the_page_needs_nothing_outside_itself(html):
     assert len(html.encode()) < LIMIT_BYTES
     page = Elements(html)
