@@ -147,7 +147,7 @@ class Cluster:
         self.run("scontrol", "update", f"nodename={node}", "state=resume", check=False)
         self.wait(lambda: self._node_states() == {"idle"}, "both nodes back")
 
-    def wait(self, condition, what: str, seconds: float = 60.0):
+    def wait(self, condition, what: str, seconds: float = 180.0):
         """Polls until `condition()` is true and returns its value."""
         deadline = time.monotonic() + seconds
         while not (value := condition()):
