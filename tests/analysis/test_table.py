@@ -125,6 +125,16 @@ def test_conditions(text, parsed):
     assert parse_condition(text) == parsed
 
 
+@pytest.mark.parametrize(
+    ("condition", "kept"),
+    [("x<2", [1]), ("x<=2", [1, 2]), ("x=2", [2]), ("x==2", [2]), ("x!=2", [1, 3])]
+    + [("x>=2", [2, 3]), ("x>2", [3])],
+)
+def test_a_condition_keeps_what_it_says(condition, kept):
+    table = pd.DataFrame({"x": [1.0, 2.0, 3.0]})
+    assert table["x"][matches(table, [condition])].tolist() == kept
+
+
 @pytest.mark.parametrize("text", ["flops", "<=1", "flops<=big", "__import__('os')", "a<b<c", ""])
 def test_bad_conditions_are_refused_and_never_run(text):
     with pytest.raises(UserError, match="condition"):
