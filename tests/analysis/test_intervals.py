@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from scaling.analysis.bootstrap import Bootstrap
 from scaling.analysis.fit import fit
 from scaling.analysis.intervals import t_quantile
 
@@ -53,3 +54,16 @@ def test_cluster_sandwich_sums_scores_within_runs():
     by_run = fit("power", rows, loss="log_mse", profile=False, cluster="run")
     assert by_run.params["a"].se == pytest.approx(once.params["a"].se, rel=0.1)
     assert naive.params["a"].se < 0.7 * once.params["a"].se
+
+
+def test_residuals_of_few_points_are_drawn_as_wide_as_the_noise_behind_them():
+    """The residual bootstrap of a straight line through 8 points: the error of least squares with
+    its n - 2 degrees of freedom, which is 15 % wider than that of n."""
+    rng = np.random.default_rng(3)
+    x = np.geomspace(1e3, 1e9, 8)
+    loss = np.exp(1.5 - 0.07 * np.log(x) + 0.01 * rng.standard_normal(8))
+    how = Bootstrap(4000, "residual")
+    result = fit("power", {"x": x, "loss": loss}, loss="log_mse", bootstrap=how, profile=False)
+    at = np.log(x) - np.log(x).mean()
+    se = np.sqrt(np.sum(result.residuals**2) / 6 / np.sum(at**2))
+    assert result.params["a"].se == pytest.approx(se, rel=0.05)
