@@ -19,22 +19,29 @@ from scaling.state import TrainState, add_tokens
 
 N_CALIBRATION_BINS = 15
 METRICS = ("loss", "grad_norm", "update_norm", "n_tokens", "skipped")
+# On CPU, what a layer makes of the rows is to stay in the cache of a core, and products are to be
+# large: a fifth less time a step at 4 layers of width 128 (experiments/LOG.md).
+CACHE_BYTES = 2**20
+LEAST_TOKENS = 512
 
 
-def make_train_step(config: RunConfig, optimizer: optax.GradientTransformation) -> Callable:
+def make_train_step(
+    config: RunConfig, optimizer: optax.GradientTransformation, in_cache: bool = False
+) -> Callable:
     """step(state, batch, lr) -> (state, metrics); a pure function of arrays, not yet jitted.
 
     `batch` arrays are (B, T); `lr` is a float32 scalar. `metrics` are scalars named in METRICS;
-    `loss` is the mean nll in nats per weighted token, without z-loss.
+    `loss` is the mean nll in nats per weighted token, without z-loss. `in_cache`: rows are taken a
+    few at a time, as gradient accumulation takes them.
     """
     objective = OBJECTIVES.load(config.objective.name)()
-    n_micro = config.train.n_microbatches
 
     def sums(params, batch):
         return objective(params, batch, config.objective)
 
     def gradient(params, batch):
         grad_of = jax.value_and_grad(sums, has_aux=True)
+        n_micro = config.train.n_microbatches * (cache_pieces(config) if in_cache else 1)
         if n_micro == 1:
             (_, aux), grads = grad_of(params, batch)
             return grads, aux
@@ -82,13 +89,28 @@ def make_train_step(config: RunConfig, optimizer: optax.GradientTransformation) 
     return step
 
 
-def make_train_steps(config: RunConfig, optimizer: optax.GradientTransformation) -> Callable:
+def cache_pieces(config: RunConfig) -> int:
+    """Into how many pieces each device of the mesh in use divides the rows of a microbatch, a power
+    of two, so that the widest activation of a piece fits CACHE_BYTES, LEAST_TOKENS permitting."""
+    mesh = jax.sharding.get_abstract_mesh().shape
+    ways = mesh["data"] * mesh["fsdp"] * config.train.n_microbatches
+    rows, seq_len = config.train.batch_size // ways, config.data.seq_len
+    row_bytes = 4 * seq_len * round(config.model.mlp_ratio * config.model.width)
+    while rows % 2 == 0 and rows * row_bytes > CACHE_BYTES and rows // 2 * seq_len >= LEAST_TOKENS:
+        rows //= 2
+    return config.train.batch_size // ways // rows
+
+
+def make_train_steps(
+    config: RunConfig, optimizer: optax.GradientTransformation, in_cache: bool | None = None
+) -> Callable:
     """steps(state, batches, lrs, n) -> (state, metrics): takes the first `n` of K steps, jitted.
 
     `batches` arrays are (K, B, T), `lrs` (K,), `n` an int32 scalar of at most K; `metrics` are
-    (K,), zero beyond `n`. `state` is donated.
+    (K,), zero beyond `n`. `state` is donated. `in_cache`: see `make_train_step`; by default on CPU.
     """
-    step = make_train_step(config, optimizer)
+    in_cache = jax.default_backend() == "cpu" if in_cache is None else in_cache
+    step = make_train_step(config, optimizer, in_cache)
 
     def steps(state, batches, lrs, n):
         def body(k, carry):

@@ -1,5 +1,6 @@
 """The training step: what must not matter does not, what is counted is counted."""
 
+import dataclasses
 import functools
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from scaling import step
 from scaling.build import make_program
 from scaling.sharding import make_mesh, parse_mesh, place, use_mesh
 from scaling.state import add_tokens, token_count
@@ -67,6 +69,33 @@ def test_microbatches_equal_one_batch(n):
     assert relative_error(jax.tree.leaves(many.params), jax.tree.leaves(one.params)) < 1e-5
     np.testing.assert_allclose(log_many["loss"], log_one["loss"], rtol=1e-6)
     assert token_count(many) == token_count(one)
+
+
+def test_rows_that_are_taken_as_the_cache_holds_them_equal_one_batch(monkeypatch):
+    config = small_config(optim={"name": "sgd"})
+    batches = random_batch(config, 4)
+    batches["weights"][:, :5] = 0.0
+    whole, log_whole = run(config, batches)
+    monkeypatch.setattr(step, "CACHE_BYTES", 1)
+    monkeypatch.setattr(step, "LEAST_TOKENS", 1)
+    config = dataclasses.replace(config, name="pieces")  # compiled anew
+    with use_mesh(mesh()):
+        assert step.cache_pieces(config) > 1
+    pieces, log_pieces = run(config, batches)
+    assert relative_error(jax.tree.leaves(pieces.params), jax.tree.leaves(whole.params)) < 1e-5
+    np.testing.assert_allclose(log_pieces["loss"], log_whole["loss"], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("width", "rows", "pieces"),
+    [(32, 32, 1), (64, 32, 2), (128, 32, 4), (256, 32, 4), (256, 2, 1), (256, 24, 2)],
+)
+def test_pieces_fit_the_cache_and_are_not_too_small(width, rows, pieces):
+    """On two devices, rows of 128 tokens and an MLP of 8/3 of the width."""
+    config = small_config(model={"width": width, "mlp_ratio": 8 / 3}, data={"seq_len": 128},
+                          train={"batch_size": rows})  # fmt: skip
+    with use_mesh(mesh()):
+        assert step.cache_pieces(config) == pieces
 
 
 def test_tokens_are_counted_from_weights():
