@@ -21,6 +21,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.sharding import AxisType
 
 # Names of jax primitives.
 _EXPENSIVE = {"exp", "exp2", "expm1", "log", "log1p", "tanh", "logistic", "div", "rem", "pow"}
@@ -29,16 +30,18 @@ _REDUCTIONS = {"reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_
 _REDUCTIONS |= {"argmax", "argmin"}
 _HARD = {"dot_general", "ragged_dot", "conv_general_dilated", "triangular_solve", "cholesky"}
 _HARD |= {"gather", "scatter", "scatter-add", "dynamic_update_slice", "sort", "top_k"}
-_HARD |= {"cumsum", "cumprod", "cumlogsumexp", "custom_call", "reshard", "shard_map"}
-_HARD |= {"all_gather", "psum", "reduce_scatter", "all_to_all", "ppermute"}
+_HARD |= {"cumsum", "cumprod", "cumlogsumexp", "custom_call", "reshard"}
+_HARD |= {"all_gather", "psum", "psum_invariant", "reduce_scatter", "all_to_all", "ppermute"}
 _HARD |= {"scan", "while", "cond"}
 _FREE = {"reshape", "squeeze", "expand_dims", "copy", "stop_gradient", "optimization_barrier"}
+_FREE |= {"pvary", "pcast"}
 _LOOPS = ("scan", "while", "cond")
 
 
 @dataclasses.dataclass(frozen=True)
 class Buffer:
-    """A stored value: bytes per device, and the shape of the whole over all devices."""
+    """A stored value: bytes per device, and its shape, over all devices that it is split over by
+    its type: inside a `shard_map`, over one device of the mapped axes."""
 
     n_bytes: int
     shape: tuple[int, ...]
@@ -83,8 +86,7 @@ class _Values:
         """A value of this type. Where the compiler lays it out, it is split as far as `like`."""
         # Random keys have no itemsize, and no size worth counting.
         size = math.prod(aval.shape) * getattr(aval.dtype, "itemsize", 0)
-        mesh = aval.sharding.mesh
-        if not mesh.empty and mesh.are_all_axes_explicit:
+        if _is_laid_out(aval):
             n_bytes = size * math.prod(_piece(aval)) // max(1, math.prod(aval.shape))
         else:
             n_bytes = math.ceil(size / max((self.ways[v] for v in like), default=1))
@@ -99,9 +101,20 @@ class _Values:
         return self._of[var]
 
 
+def _is_laid_out(aval: Any) -> bool:
+    """Whether the type says how the value is split; inside a `shard_map` it is a device's own."""
+    mesh = aval.sharding.mesh
+    return not mesh.empty and AxisType.Auto not in mesh.axis_types
+
+
 def _piece(aval: Any) -> tuple[int, ...]:
     """The shape of one device's part."""
-    return tuple(aval.sharding.shard_shape(aval.shape))
+    sharding = aval.sharding
+    # Not by `shard_shape`, which refuses a mesh with mapped axes. Specs may end early.
+    parts = [*sharding.spec, *(None,) * len(aval.shape)]
+    names = [(part,) if isinstance(part, str) else part or () for part in parts]
+    ways = [math.prod(sharding.mesh.shape[n] for n in axes) for axes in names]
+    return tuple(size // n for size, n in zip(aval.shape, ways, strict=False))
 
 
 def _peak(jaxpr: Jaxpr, in_place: int) -> Peak:
@@ -125,7 +138,7 @@ def _flatten(jaxpr: Jaxpr, values: _Values, ops: list[_Op]) -> None:
         ]
         if name == "scan" and eqn.params["unroll"] >= eqn.params["length"]:
             _unrolled(eqn, reads, values, ops)
-        elif inner is not None and name not in (*_LOOPS, "shard_map"):
+        elif inner is not None and name not in _LOOPS:
             _bind(eqn.outvars, _call(inner, reads, values, ops), values)
         elif name in _FREE or (name == "reshard" and _same_pieces(eqn)):
             _bind(eqn.outvars, reads, values)
@@ -184,7 +197,7 @@ def _unrolled(eqn: Any, reads: list[int], values: _Values, ops: list[_Op]) -> No
 
 def _same_pieces(eqn: Any) -> bool:
     """Every device already has the piece it is asked for, or the compiler sees to it."""
-    if not all(v.aval.sharding.mesh.are_all_axes_explicit for v in (eqn.invars[0], eqn.outvars[0])):
+    if not all(_is_laid_out(v.aval) for v in (eqn.invars[0], eqn.outvars[0])):
         return True
     return _piece(eqn.invars[0].aval) == _piece(eqn.outvars[0].aval)
 

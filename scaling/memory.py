@@ -100,8 +100,10 @@ def _shares(
     shapes |= {shape[:-2] + shape[:-3:-1] for shape in shapes if len(shape) > 1}
     weights = sum(b.n_bytes for b in peak.buffers if b.shape in shapes)
     rows = config.train.batch_size // config.train.n_microbatches
-    like_logits = (rows, config.data.seq_len, vocab_size)
-    return weights, sum(b.n_bytes for b in peak.buffers if b.shape == like_logits)
+    # Microbatches are taken by each device of the data axis for itself.
+    own = rows // jax.sharding.get_abstract_mesh().shape["data"]
+    like_logits = [(n, config.data.seq_len, vocab_size) for n in (rows, own)]
+    return weights, sum(b.n_bytes for b in peak.buffers if b.shape in like_logits)
 
 
 def _layer_sizes(config: RunConfig) -> set[int]:

@@ -43,16 +43,20 @@ STORAGE_AXES = ("fsdp",)
 def spec(*axes: str | None) -> P:
     """PartitionSpec of an array whose dimensions mean `axes`.
 
+    Inside a `shard_map` over some mesh axes, of what is left: an array is one device's own there.
     Raises ValueError when two dimensions would be split over the same mesh axis.
     """
+    own = jax.sharding.get_abstract_mesh().manual_axes
     used: list[str] = []
-    parts = []
+    parts: list[str | tuple[str, ...] | None] = []
     for axis in axes:
         if axis not in RULES:
             raise unknown("logical axis", str(axis), [str(a) for a in RULES])
         mesh_axes = RULES[axis]
-        parts.append(mesh_axes)
-        used += [mesh_axes] if isinstance(mesh_axes, str) else list(mesh_axes or ())
+        names = (mesh_axes,) if isinstance(mesh_axes, str) else mesh_axes or ()
+        names = tuple(name for name in names if name not in own)
+        parts.append(names if len(names) > 1 else names[0] if names else None)
+        used += names
     if len(used) != len(set(used)):
         raise ValueError(f"axes {axes} map to {parts}: a mesh axis can split one dimension only")
     return P(*parts)

@@ -21,8 +21,8 @@ N_CALIBRATION_BINS = 15
 METRICS = ("loss", "grad_norm", "update_norm", "n_tokens", "skipped")
 # On CPU, what a layer makes of the rows is to stay in the cache of a core, and products are to be
 # large: a fifth less time a step at 4 layers of width 128 (experiments/LOG.md).
-CACHE_BYTES = 2**20
-LEAST_TOKENS = 512
+CACHE_BYTES = 2**19
+LEAST_TOKENS = 256
 
 
 def make_train_step(
@@ -45,15 +45,7 @@ def make_train_step(
         if n_micro == 1:
             (_, aux), grads = grad_of(params, batch)
             return grads, aux
-        # Splitting (B) as (B / n, n) keeps each device's rows on the device.
-        micro = {k: _split_rows(v, n_micro) for k, v in batch.items()}
-
-        def add(total, rows):
-            (_, aux), grads = grad_of(params, rows)
-            return jax.tree.map(jnp.add, total, (grads, aux)), None
-
-        zeros = jax.tree.map(jnp.zeros_like, params), {"nll": 0.0, "weight": 0.0}
-        return jax.lax.scan(add, zeros, micro)[0]
+        return _accumulated(grad_of, n_micro, params, batch)
 
     def step(state: TrainState, batch: dict[str, jax.Array], lr: jax.Array):
         grads, aux = gradient(state.params, batch)
@@ -87,6 +79,37 @@ def make_train_step(
         return new_state, metrics
 
     return step
+
+
+def _accumulated(grad_of, n_micro, params, batch):
+    """(gradients, sums) over `n_micro` parts of the rows, one after the other.
+
+    Every device of the data axis adds up its own parts, and one all-reduce ends the step: left to
+    itself jax would all-reduce the gradient of each part.
+    """
+
+    def add_up(params, batch, zero):
+        # Splitting (B) as (B / n, n) keeps each device's rows on the device.
+        micro = {k: _split_rows(v, n_micro) for k, v in batch.items()}
+
+        def add(total, rows):
+            (_, aux), grads = grad_of(params, rows)
+            return jax.tree.map(jnp.add, total, (grads, aux)), None
+
+        zeros = jax.tree.map(jnp.zeros_like, params), {"nll": zero, "weight": zero}
+        return jax.lax.scan(add, zeros, micro)[0]
+
+    def local(params, batch):
+        own, zero = jax.lax.pcast((params, jnp.zeros(())), "data", to="varying")
+        return jax.lax.psum(add_up(own, batch, zero), "data")
+
+    # XLA refuses a mapped axis of one device. On GPUs attention is a `shard_map` of its own, and
+    # jax cannot differentiate one within another when activations are computed again.
+    one = jax.sharding.get_abstract_mesh().shape["data"] == 1
+    if one or jax.default_backend() == "gpu":
+        return add_up(params, batch, jnp.zeros(()))
+    specs = {"in_specs": (jax.P(), jax.P("data")), "out_specs": jax.P()}
+    return jax.shard_map(local, axis_names={"data"}, **specs)(params, batch)
 
 
 def cache_pieces(config: RunConfig) -> int:

@@ -10,6 +10,7 @@ import pytest
 
 from scaling.build import abstract_batch, make_program
 from scaling.config import MODELS, OBJECTIVES, OPTIMIZERS
+from scaling.models import layers
 from scaling.models.attention import attend
 from scaling.sharding import abstract_mesh, make_mesh, parse_mesh, use_mesh
 from scaling.step import make_train_step
@@ -92,8 +93,8 @@ def test_layer_loops_and_remat_change_no_gradient(option, remat):
 
 def test_blocked_attention_is_attention():
     """Outputs and gradients, with and without segments."""
-    q, k, v = jax.random.normal(jax.random.key(0), (3, 2, 3, 32, 8))
-    segments = jnp.asarray([[0] * 9 + [1] * 23, [0] * 32])
+    q, k, v = jax.random.normal(jax.random.key(0), (3, 2, 3, 128, 8))
+    segments = jnp.asarray([[0] * 9 + [1] * 119, [0] * 128])
 
     def total(kernel, rows, q, k, v):
         out = attend(q, k, v, scale=0.3, segments_BT=rows, kernel=kernel)
@@ -106,6 +107,40 @@ def test_blocked_attention_is_attention():
                 for kernel in ("xla", "blocked")
             ]
             assert relative_error(values[1], values[0]) < 1e-5
+
+
+def plain_attention(q, k, v):
+    T = q.shape[2]
+    logits = jnp.where(jnp.tril(jnp.ones((T, T), bool)), 0.3 * q @ jnp.swapaxes(k, 2, 3), -jnp.inf)
+    return jax.nn.softmax(logits) @ v
+
+
+def plain_rope(x, cos, sin):
+    a, b = jnp.split(x, 2, axis=-1)
+    return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1)
+
+
+HEADS = jax.random.normal(jax.random.key(0), (3, 2, 3, 32, 8))
+TABLE = layers.rope_table(jnp.arange(32), 8, 100.0)
+
+
+@pytest.mark.parametrize(
+    ("ours", "plain", "arguments"),
+    [
+        (lambda *x: attend(*x, scale=0.3, kernel="xla"), plain_attention, HEADS),
+        (lambda x: layers.rope(x, *TABLE), lambda x: plain_rope(x, *TABLE), HEADS[:1]),
+        (layers.swiglu, lambda a, b: a / (1 + jnp.exp(-a)) * b, HEADS[:2]),
+    ],
+    ids=["attention", "rope", "swiglu"],
+)
+def test_gradients_written_by_hand_are_those_jax_derives(ours, plain, arguments):
+    def value_and_gradients(function):
+        total = lambda *x: jnp.sum(jnp.sin(function(*x)))  # noqa: E731
+        return jax.value_and_grad(total, tuple(range(len(arguments))))(*arguments)
+
+    with use_mesh(one_device_mesh()):
+        derived = value_and_gradients(plain)
+        assert relative_error(value_and_gradients(ours), derived) < 1e-5
 
 
 def test_segments_are_separate_worlds():

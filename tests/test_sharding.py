@@ -20,6 +20,7 @@ from scaling.sharding import (
     spec,
     use_mesh,
 )
+from scaling.step import make_train_step
 from tests.helpers import VOCAB, factorisations, random_batch, relative_error, small_config
 
 # Grouped heads cannot be split 8 ways, SwiGLU has the most matrices, tying uses the table twice.
@@ -70,6 +71,46 @@ def test_loss_and_gradients_equal_one_device(mesh_shape, variant):
     up = arrays.blocks.mlp.up.get_value()
     ways = mesh_shape["fsdp"] * mesh_shape["tensor"]
     assert up.addressable_shards[0].data.size * ways == up.size
+
+
+def one_step(mesh_text, n_microbatches, **model):
+    """Loss and parameters after a step of SGD, which adds the gradient as it is."""
+    mesh = make_mesh(parse_mesh(mesh_text))
+    config = small_config(
+        model=VARIANTS["grouped"] | {"n_kv_heads": 4} | model,
+        optim={"name": "sgd", "clip_norm": 0.0},
+        train={"n_microbatches": n_microbatches},
+    )
+    with use_mesh(mesh):
+        program = make_program(config, VOCAB, mesh)
+        batch = place(mesh, random_batch(config), "batch")
+        step = jax.jit(make_train_step(config, program.optimizer))
+        state, metrics = step(program.init(0), batch, 0.1)
+        return float(metrics["loss"]), jax.device_get(jax.tree.leaves(state.params))
+
+
+@pytest.mark.parametrize(
+    "mesh_text", ["data:8", "data:4,fsdp:2", "fsdp:8", "data:2,fsdp:2,tensor:2"]
+)
+def test_microbatches_on_a_mesh_equal_one_batch_on_one_device(mesh_text):
+    loss, params = one_step(mesh_text, 2)
+    expected_loss, expected = one_step("", 1)
+    assert abs(loss - expected_loss) < 1e-5 * abs(expected_loss)
+    assert relative_error(params, expected) < 1e-5
+
+
+def test_a_kernel_runs_on_each_device_by_itself(monkeypatch):
+    """The way to cuDNN and back, with jax's own attention in place of the kernel."""
+    kernel = jax.nn.dot_product_attention
+
+    def stand_in(*arrays, implementation, **options):
+        assert implementation == "cudnn"
+        return kernel(*arrays, implementation="xla", **options)
+
+    monkeypatch.setattr(jax.nn, "dot_product_attention", stand_in)
+    half = {"dtype": "bfloat16"}
+    _, params = one_step("data:2,fsdp:2,tensor:2", 1, attention="cudnn", **half)
+    assert relative_error(params, one_step("", 1, **half)[1]) < 1e-2
 
 
 @pytest.mark.parametrize(

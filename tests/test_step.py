@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from scaling import step
-from scaling.build import make_program
+from scaling.build import abstract_batch, make_program
 from scaling.sharding import make_mesh, parse_mesh, place, use_mesh
 from scaling.state import add_tokens, token_count
 from scaling.step import METRICS, make_eval_step, make_train_steps
@@ -86,9 +87,21 @@ def test_rows_that_are_taken_as_the_cache_holds_them_equal_one_batch(monkeypatch
     np.testing.assert_allclose(log_pieces["loss"], log_whole["loss"], rtol=1e-6)
 
 
+def test_gradients_of_microbatches_are_reduced_over_devices_once():
+    config = small_config(train={"n_microbatches": 4})
+    with use_mesh(mesh()):
+        program = make_program(config, VOCAB, mesh())
+        step_fn = jax.jit(step.make_train_step(config, program.optimizer))
+        batch = abstract_batch(config, mesh())
+        program_text = step_fn.lower(program.abstract_state, batch, 1.0).compile().as_text()
+    reductions = re.findall(r" all-reduce(?:-start)?\(.*op_name=\"([^\"]*)", program_text)
+    assert reductions
+    assert not [name for name in reductions if "while" in name]
+
+
 @pytest.mark.parametrize(
     ("width", "rows", "pieces"),
-    [(32, 32, 1), (64, 32, 2), (128, 32, 4), (256, 32, 4), (256, 2, 1), (256, 24, 2)],
+    [(16, 32, 1), (32, 32, 2), (64, 32, 4), (128, 32, 8), (256, 32, 8), (256, 2, 1), (256, 24, 4)],
 )
 def test_pieces_fit_the_cache_and_are_not_too_small(width, rows, pieces):
     """On two devices, rows of 128 tokens and an MLP of 8/3 of the width."""

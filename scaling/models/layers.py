@@ -86,13 +86,27 @@ class Norm(nnx.Module):
 
 
 def activation(kind: str, x: jax.Array) -> jax.Array:
-    """The MLP non-linearity; SwiGLU's gate is applied by the caller."""
+    """The non-linearity of an MLP without a gate."""
     if kind == "gelu":
         return jax.nn.gelu(x)
-    if kind == "relu2":
-        return jnp.square(jax.nn.relu(x))
-    assert kind == "swiglu", kind
-    return jax.nn.silu(x)
+    assert kind == "relu2", kind
+    return jnp.square(jax.nn.relu(x))
+
+
+@jax.custom_vjp
+def swiglu(gate: jax.Array, up: jax.Array) -> jax.Array:
+    """silu(gate) * up (Shazeer 2020), keeping nothing but its inputs for going backwards."""
+    return jax.nn.silu(gate) * up
+
+
+def _swiglu_backward(residuals, g):
+    gate, up = residuals
+    s = jax.nn.sigmoid(gate)
+    g = g * s
+    return g * up * (1 + gate * (1 - s)), g * gate
+
+
+swiglu.defvjp(lambda gate, up: (swiglu(gate, up), (gate, up)), _swiglu_backward)
 
 
 def rope_table(positions_T: jax.Array, head_size: int, theta: float) -> tuple[jax.Array, jax.Array]:
@@ -102,12 +116,20 @@ def rope_table(positions_T: jax.Array, head_size: int, theta: float) -> tuple[ja
     return jnp.cos(angle), jnp.sin(angle)
 
 
+@jax.custom_vjp
 def rope(x_BHTK: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
     """Rotates pairs (i, i + K/2); cos and sin broadcast against (B, H, T, K/2)."""
     half = x_BHTK.shape[-1] // 2
     a, b = x_BHTK[..., :half], x_BHTK[..., half:]
     cos, sin = cos.astype(x_BHTK.dtype), sin.astype(x_BHTK.dtype)
     return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1)
+
+
+# The gradient of a rotation is the rotation back; jax would pad and add up four halves.
+rope.defvjp(
+    lambda x, cos, sin: (rope(x, cos, sin), (cos, sin)),
+    lambda table, g: (rope(g, table[0], -table[1]), None, None),
+)
 
 
 def sinusoids(positions_T: jax.Array, width: int) -> jax.Array:

@@ -30,9 +30,10 @@ def _all_but_gathered(primitive, *_, **__) -> bool:
 
 
 def _products(primitive, *args, **params) -> bool:
-    """Keeps the results of matrix products; those of `layers.dense` are behind a custom rule."""
-    dots = jax.checkpoint_policies.checkpoint_dots
-    return primitive.name == "custom_vjp_call" or dots(primitive, *args, **params)
+    """Keeps the results of matrix products, also of those behind a rule of our own."""
+    if primitive.name == "custom_vjp_call":
+        return "dot_general" in str(params["call_jaxpr"])
+    return jax.checkpoint_policies.checkpoint_dots(primitive, *args, **params)
 
 
 _POLICIES = {
@@ -133,7 +134,7 @@ class MLP(nnx.Module):
     def __call__(self, x_BTD):
         if self.kind == "swiglu":
             gate, up = layers.dense_many(x_BTD, self.gate, self.up)
-            hidden = layers.activation("swiglu", gate) * up
+            hidden = layers.swiglu(gate, up)
         else:
             hidden = layers.dense(x_BTD, self.up, "batch", "seq", "mlp")
             hidden = layers.activation(self.kind, hidden)
