@@ -20,7 +20,7 @@ from scaling.state import TrainState, add_tokens
 N_CALIBRATION_BINS = 15
 METRICS = ("loss", "grad_norm", "update_norm", "n_tokens", "skipped")
 # On CPU, what a layer makes of the rows is to stay in the cache of a core, and products are to be
-# large: a fifth less time a step at 4 layers of width 128 (experiments/LOG.md).
+# large (experiments/LOG.md).
 CACHE_BYTES = 2**19
 LEAST_TOKENS = 256
 
