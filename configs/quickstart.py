@@ -1,7 +1,7 @@
 """The main job: a law on real text, a law whose floor is known, an ability that appears.
 
 scaling plan  --config=configs/quickstart.py
-scaling sweep --config=configs/quickstart.py --out=runs/quickstart      # 10 minutes on 2 cores
+scaling sweep --config=configs/quickstart.py --out=runs/quickstart      # 9 minutes on 2 cores
 scaling report runs/quickstart
 scaling sweep --config=configs/quickstart.py:small --out=runs/small     # every part, no science
 

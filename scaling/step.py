@@ -108,8 +108,9 @@ def _accumulated(grad_of, n_micro, params, batch):
     one = jax.sharding.get_abstract_mesh().shape["data"] == 1
     if one or jax.default_backend() == "gpu":
         return add_up(params, batch, jnp.zeros(()))
-    specs = {"in_specs": (jax.P(), jax.P("data")), "out_specs": jax.P()}
-    return jax.shard_map(local, axis_names={"data"}, **specs)(params, batch)
+    rows = jax.P("data")
+    total = jax.shard_map(local, axis_names={"data"}, in_specs=(jax.P(), rows), out_specs=jax.P())
+    return total(params, batch)
 
 
 def cache_pieces(config: RunConfig) -> int:

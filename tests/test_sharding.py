@@ -73,6 +73,7 @@ def test_loss_and_gradients_equal_one_device(mesh_shape, variant):
     assert up.addressable_shards[0].data.size * ways == up.size
 
 
+@functools.cache
 def one_step(mesh_text, n_microbatches, **model):
     """Loss and parameters after a step of SGD, which adds the gradient as it is."""
     mesh = make_mesh(parse_mesh(mesh_text))

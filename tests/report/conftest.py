@@ -22,7 +22,7 @@ def full_sweep(tmp_path_factory):
         probes=True,
         row_entropy=ENTROPY,
         groups={"text <b>": group | {"holdout": "largest n_tokens"}},
-        names={0: HOSTILE, 1: "@accent", 2: "$(touch /tmp/x)\n\u202e" + "x" * 300},
+        names={0: HOSTILE, 1: "@accent", 2: "$(touch x)\n\u202e" + "x" * 300},
         missing=(MISSING,),
     )
     reason = {"reason": f"loss above its mean {HOSTILE}", "step": 12}
