@@ -71,7 +71,8 @@ def serve(
 ) -> int:
     """Takes run ids from `source`, one a line, until END; answers "RUN_ID STATUS" to each.
 
-    Returns DONE, or AGAIN when asked to leave (also when `source` closes: nobody is there to answer).
+    Returns DONE, or AGAIN when asked to leave: by a signal, or because `source` closes and nobody
+    is there to answer.
     """
     orders: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(source, orders), daemon=True).start()
