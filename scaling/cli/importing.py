@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from scaling.errors import UserError
 from scaling.files import write_atomic
+from scaling.spreadsheet import frame_text
 
 if TYPE_CHECKING:
     import pandas
@@ -97,7 +98,7 @@ def _pairs(texts: Sequence[str], flag: str) -> dict[str, str]:
 
 def _write(table: "pandas.DataFrame", out: pathlib.Path) -> None:
     if out.suffix == ".csv":
-        write_atomic(out, table.to_csv(index=False))
+        write_atomic(out, frame_text(table))
         return
     temporary = out.with_name(f".{out.name}.tmp")
     try:

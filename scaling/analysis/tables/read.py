@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from scaling.errors import UserError
+from scaling.spreadsheet import undo
 
 _READABLE = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".parquet", ".pq")
 _FINISHED = ("complete", "completed")
@@ -45,7 +46,7 @@ def read(source: str | Path) -> tuple[pd.DataFrame, list[str]]:
         elif name.endswith((".parquet", ".pq")):
             table = pd.read_parquet(path)
         else:
-            table = pd.read_csv(path, sep="\t" if name.endswith(".tsv") else ",")
+            table = undo(pd.read_csv(path, sep="\t" if name.endswith(".tsv") else ","))
     except (ValueError, OSError) as error:  # pandas and pyarrow derive their errors from these
         raise UserError(f"cannot read {path}: {str(error).splitlines()[0]}") from None
     except ImportError:
