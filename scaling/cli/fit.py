@@ -164,8 +164,10 @@ def compare(argv: Sequence[str]) -> int:
     names = [name.strip() for name in args.laws.split(",")]
     table, notices = _read(args, LAWS.load(names[0]).target.name)
     options = _fitting(args)
-    cluster = options.pop("cluster")
-    comparison = compare_laws(names, table, cluster=cluster, folds=args.folds, **options)
+    cluster, best_of = options.pop("cluster"), options.pop("best_of")
+    comparison = compare_laws(
+        names, table, cluster=cluster, folds=args.folds, best_of=best_of, **options
+    )
     print(comparison)
     for notice in notices:
         print(f"warning: {notice}")
@@ -173,7 +175,8 @@ def compare(argv: Sequence[str]) -> int:
         columns = args.n_columns.split(",") if args.n_columns else ["n_params"]
         for name in names:
             print(f"\nsensitivity of {name}")
-            _show(sensitivity(name, table, n_columns=columns, seed=args.seed), [])
+            varied = sensitivity(name, table, n_columns=columns, seed=args.seed, best_of=best_of)
+            _show(varied, [])
     if args.plot:
         from scaling.analysis.plot import comparison_figure, save
 
@@ -186,6 +189,11 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--map", metavar="NAME=COL,...", help="the law's name = your column")
     parser.add_argument(
         "--where", action="append", default=[], metavar="COND", help='rows to use: "flops<=1e21"'
+    )
+    parser.add_argument(
+        "--best-of",
+        metavar="COL,...",
+        help="of the rows at one point only the best over these: lr,batch",
     )
     parser.add_argument(
         "--drop-highest", type=int, default=0, metavar="K", help="leave out the K highest targets"
@@ -220,6 +228,7 @@ def _fitting(args: argparse.Namespace) -> dict:
         "cluster": args.cluster,
         "starts": args.starts,
         "seed": args.seed,
+        "best_of": args.best_of.split(",") if args.best_of else (),
     }
 
 
