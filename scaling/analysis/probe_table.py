@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from scaling.analysis.tables.foreign import format_of
 from scaling.analysis.tables.read import groups_of, load
 from scaling.errors import UserError
 
@@ -26,19 +27,19 @@ RUN_COLUMNS = (
 
 
 def load_probes(path: str | Path, *, steps: bool = False) -> pd.DataFrame:
-    """Reads the probes of a sweep directory, a run directory, a table (as `table.load`), or
-    BIG-bench's `scores_*.json`: one file or a directory of them.
+    """Reads the probes of a sweep directory, a run directory, a table (as `tables.read.load`), or
+    files and folders of `tables.foreign`: results of lm-eval, scores of BIG-bench.
 
     A directory gives the final results in every complete record; `steps` adds what was probed
     during training (probes/LABEL/step_*.json), also of unfinished runs, with the tokens of that
     step and FLOPs in proportion. `.attrs["warnings"]` says what was left out. Raises UserError
     when nothing was probed."""
     path = Path(path)
-    if path.name.endswith(".json") or _holds_scores(path):
-        from scaling.analysis.bigbench import load_scores
-
-        return load_scores(path)
-    if path.is_dir():
+    known = format_of(path)
+    if known is not None:
+        table, notices = known.read(path)
+        table.attrs["warnings"] = notices
+    elif path.is_dir():
         table = _read_directory(path, steps)
     else:
         table, notices = load(path)
@@ -120,12 +121,6 @@ def _read_directory(path: Path, steps: bool) -> pd.DataFrame:
         kinds = ", ".join(f"{n} {kind}" for kind, n in left_out.most_common())
         table.attrs["warnings"] = [f"{left_out.total()} runs left out: {kinds}"]
     return table
-
-
-def _holds_scores(path: Path) -> bool:
-    """Whether this is a directory of BIG-bench's results rather than of runs."""
-    ours = any((path / name).exists() for name in ("sweep.json", "config.json", "record.json"))
-    return path.is_dir() and not ours and any(path.rglob("scores_*.json"))
 
 
 def _with_records(path: Path) -> set[Path]:

@@ -37,9 +37,13 @@ def emergence(argv: Sequence[str]) -> int:
     from scaling.analysis.plot import check_format, save
     from scaling.analysis.probe_table import load_probes
     from scaling.analysis.tables.choose import rename, select
+    from scaling.analysis.tables.join import joined
 
     check_format(args.plot)
     table = load_probes(args.data, steps=args.steps)
+    about = dict(table.attrs)
+    table, added = joined(table, args.join)
+    table.attrs = about | {"warnings": [*about.get("warnings", ()), *added]}
     if args.map:
         table = rename(table, name_values([args.map], "--map"))
     table = select(table, args.where) if args.where else table
@@ -69,11 +73,16 @@ def emergence(argv: Sequence[str]) -> int:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("data", metavar="DATA", help="sweep or run directory, CSV/JSONL/Parquet, or scores_*.json")
+    add(
+        "data",
+        metavar="DATA",
+        help="sweep or run directory, table, or results of lm-eval or BIG-bench",
+    )
     add("--metric", help="exact_match or accuracy unless said otherwise")
     add("--x", default="n_params", help="n_params, n_tokens, flops, loss or any column (n_params)")
     add("--where", action="append", default=[], metavar="COND", help="condition=novel, shots>=4")
     add("--by", metavar="COL,...", help="analyse each value of these columns by itself")
+    add("--join", metavar="FILE", help="a second table with columns to add: model,n_params")
     add("--map", metavar="NAME=COL,...", help="our name = your column")
     add("--steps", action="store_true", help="also what was probed during training")
     add("--continuous", metavar="METRIC", help="metric to look for an artefact with")

@@ -188,6 +188,9 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="CSV, TSV, JSONL, Parquet or sweep directory")
     parser.add_argument("--map", metavar="NAME=COL,...", help="the law's name = your column")
     parser.add_argument(
+        "--join", metavar="FILE", help="a second table with columns to add: run,n_params"
+    )
+    parser.add_argument(
         "--where", action="append", default=[], metavar="COND", help='rows to use: "flops<=1e21"'
     )
     parser.add_argument(
@@ -240,9 +243,12 @@ def _read(
     A --where that excludes every held-out row (--where "flops<=1e21" --holdout "flops>1e21")
     speaks of the rows to fit; the others apply to both."""
     from scaling.analysis.tables.choose import matches, rename, select
+    from scaling.analysis.tables.join import joined
     from scaling.analysis.tables.read import load
 
     table, notices = load(args.data)
+    table, added = joined(table, args.join)
+    notices += added
     if args.map:
         table = rename(table, name_values([args.map], "--map"))
     held = matches(table, holdout) & bool(holdout)

@@ -44,10 +44,13 @@ def import_(argv: Sequence[str]) -> int:
     from scaling.importers.columns import to_records
 
     if args.source == "csv":
+        from scaling.analysis.tables.join import joined
         from scaling.analysis.tables.read import read
 
         source = args.file
         raw, notices = read(args.file)
+        raw, added = joined(raw, args.join)
+        notices += added
     else:
         from scaling.importers.wandb import default_mapping, read_project
 
@@ -73,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     kinds = parser.add_subparsers(dest="source", required=True, metavar="csv|wandb")
     csv = kinds.add_parser("csv", help="CSV, TSV, JSONL or Parquet", **shape)
     csv.add_argument("file", metavar="FILE")
+    csv.add_argument("--join", metavar="FILE", help="a second table to add columns from")
     wandb = kinds.add_parser("wandb", help="a project of Weights & Biases", **shape)
     wandb.add_argument("--entity", required=True, help="user or team")
     wandb.add_argument("--project", required=True)

@@ -11,6 +11,8 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
+from scaling.analysis.tables.choose import require
+from scaling.analysis.tables.foreign.proposal import proposal, quoted
 from scaling.errors import UserError, unknown
 from scaling.record import STATUSES, schema
 
@@ -76,8 +78,7 @@ def _complete(raw: pd.DataFrame, mapping: Mapping[str, str]) -> dict[str, str]:
     for ours, theirs in mapping.items():
         if not is_ours(ours):
             raise unknown("column of a record", ours, schema()["properties"])
-        if theirs not in raw:
-            raise unknown("column", theirs, map(str, raw.columns))
+        require(raw, [theirs])
     used = set(mapping.values())
     same = {c: c for c in map(str, raw.columns) if is_ours(c) and c not in used | mapping.keys()}
     return dict(mapping) | same
@@ -157,9 +158,13 @@ def _derive(table: pd.DataFrame) -> list[str]:
 def _require(table: pd.DataFrame, raw: pd.DataFrame, source: str) -> None:
     missing = [name for name in NEEDED if name not in table]
     if missing:
-        wanted = ",".join(f"{name}=COLUMN" for name in missing)
+        guess = proposal(raw.columns, missing)
+        wanted = ",".join(f"{name}={quoted(guess.get(name, 'COLUMN'))}" for name in missing)
         columns = ", ".join(map(str, raw.columns))
-        raise UserError(f"{source}: say --map {wanted}; its columns are: {columns}")
+        hint = raw.attrs.get("hint")
+        raise UserError(
+            f"{source}: say --map {wanted}; its columns are: {columns}" + (f"; {hint}" * bool(hint))
+        )
     for name in ("n_params", "n_tokens"):
         bad = np.flatnonzero(~(table[name] > 0) & table["loss"].notna())
         if len(bad):

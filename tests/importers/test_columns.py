@@ -131,7 +131,7 @@ def test_implausible_units_are_doubted(column, factor, words):
     [
         ({}, {**MAP, "n_params": "sise"}, {}, "did you mean 'size'"),
         ({}, {**MAP, "n_parms": "lr"}, {}, "did you mean 'n_params'"),
-        ({}, {"n_params": "size", "loss": "val"}, {}, "n_tokens=COLUMN"),
+        ({}, {"n_params": "size", "loss": "val"}, {}, "n_tokens=tokens"),
         ({}, MAP, {"n_params": "bits"}, "unknown unit of n_params"),
         ({}, MAP, {"n_params": "-3"}, "factor must be positive"),
         ({}, MAP, {"lr": "K"}, "unknown mapped column"),

@@ -10,6 +10,7 @@ import pandas as pd
 
 from scaling.analysis.law import Column, Law
 from scaling.analysis.tables.choose import require
+from scaling.analysis.tables.foreign.proposal import missing as missing_columns
 from scaling.errors import UserError
 
 
@@ -57,7 +58,8 @@ def validate(law: Law, table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
     Raises UserError for missing columns and for values that are not (positive) numbers."""
     columns = law.input_columns
-    require(table, [c.name for c in columns])
+    if any(c.name not in table for c in columns):
+        raise missing_columns(table, [c.name for c in columns])
     notices = []
     numeric = {c.name: _numbers(table, c, c.name == law.target.name) for c in columns if c.numeric}
     table = table.assign(**numeric)

@@ -8,7 +8,8 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from scaling.errors import UserError, unknown
+from scaling.analysis.tables.foreign.proposal import missing
+from scaling.errors import UserError
 
 _OPERATORS = MappingProxyType(
     {
@@ -36,7 +37,7 @@ def require(table: pd.DataFrame, names: Iterable[str]) -> None:
     """Raises UserError, with the nearest existing name, for the first column that is missing."""
     for name in names:
         if name not in table:
-            raise unknown("column", name, map(str, table.columns))
+            raise missing(table, [name])
 
 
 def parse_condition(text: str) -> tuple[str, str, float | str]:

@@ -14,6 +14,7 @@ from scaling.analysis.tables.kinds import MIXED, is_setting, kind_of
 
 _SIZES = ("n_params", "n_params_dense", "n_tokens", "flops", "loss", "x")
 _LEVELS = 20  # distinct values beyond which a column is no grouping
+_FEW = 4  # values of a number that may stand for kinds: 0 and 1
 _EXPLAINED, _LEVEL = 0.25, 1e-4  # of the residual variance, and how unlikely by chance
 
 
@@ -32,11 +33,19 @@ def mixed(law: Law, table: pd.DataFrame, residuals: np.ndarray) -> list[str]:
         if not 2 <= n_levels <= min(_LEVELS, len(table) // 3):
             continue
         known = kind_of(name) in MIXED
+        if not known and _is_a_dial(table, name, n_levels):
+            continue
         if _names_an_input(table, inputs, codes, known):
             continue
         if known or _explained(residuals, codes) is not None:
             found.setdefault(tuple(codes), []).append(name)
     return [_sentence(table, names, residuals, np.array(codes)) for codes, names in found.items()]
+
+
+def _is_a_dial(table: pd.DataFrame, name: str, n_levels: int) -> bool:
+    """A hyperparameter, or a number of many values: the business of `design`."""
+    numeric = pd.api.types.is_numeric_dtype(table[name])
+    return kind_of(name) is not None or (numeric and n_levels > _FEW)
 
 
 def _names_an_input(table: pd.DataFrame, inputs: list[str], codes: np.ndarray, known: bool) -> bool:

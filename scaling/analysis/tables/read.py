@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from scaling.analysis.tables.foreign import format_of, translate
 from scaling.errors import UserError
 from scaling.spreadsheet import undo
 
@@ -32,6 +33,8 @@ def load(source: str | Path) -> tuple[pd.DataFrame, list[str]]:
 def read(source: str | Path) -> tuple[pd.DataFrame, list[str]]:
     """Like `load`, with every row that is there, finished or not."""
     path = Path(source)
+    if (known := format_of(path)) is not None:
+        return known.read(path)
     if path.is_dir():
         return _read_records(path), []
     if not path.is_file():
@@ -53,7 +56,8 @@ def read(source: str | Path) -> tuple[pd.DataFrame, list[str]]:
         raise UserError(f"cannot read {path}: Parquet needs `pip install pyarrow`") from None
     if table.empty:
         raise UserError(f"{path} holds no rows")
-    return table, notices
+    table, said = translate(table)
+    return table, notices + said
 
 
 def _read_jsonl(path: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -136,4 +140,5 @@ def as_table(source: Any) -> tuple[pd.DataFrame, list[str]]:
     """A path, a DataFrame or a mapping of columns -> (a fresh DataFrame, notices)."""
     if isinstance(source, str | Path):
         return load(source)
-    return _drop_unfinished(pd.DataFrame(source).copy(deep=False))
+    table = source if isinstance(source, pd.DataFrame) else pd.DataFrame(source)
+    return _drop_unfinished(table.copy(deep=False))
