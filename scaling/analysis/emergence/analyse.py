@@ -84,8 +84,8 @@ def analyse(
         levels = mark(levels, p, reference, alpha)
         if all(level.p_above is None for level in levels):
             warnings.append(
-                "one run a scale and no item counts: nothing can be tested; say --n-items 1000, the "
-                f"items behind each value, or give a column n_items or {metric}_stderr"
+                "one run a scale and no item counts: nothing can be tested; say how many items are "
+                f"behind a value (--n-items 1000), or give a column n_items or {metric}_stderr"
             )
         found = onset(p, levels, reference, alpha, draws, seed)
     partner, partner_levels = _partner(chosen, metric, x, continuous, bins)

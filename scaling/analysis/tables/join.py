@@ -41,12 +41,8 @@ def joined(table: pd.DataFrame, path: str | Path | None) -> tuple[pd.DataFrame, 
             f"the first table ({_some(names)}; there: {_some(added.index)})"
         )
     beside = added.reindex(names).set_axis(table.index)
-    out = table.assign(
-        **{
-            c: table[c].where(table[c].notna(), beside[c]) if c in table else beside[c]
-            for c in added
-        }
-    )
+    filled = {c: table[c].where(table[c].notna(), beside[c]) for c in added if c in table}
+    out = table.assign(**({c: beside[c] for c in added} | filled))
     notices.append(f"{', '.join(map(str, added))} of {partner.sum()} rows come from {path}")
     if not partner.all():
         notices.append(f"{(~partner).sum()} rows are not in {path}: {_some(names[~partner])}")

@@ -49,9 +49,10 @@ def kind_of(column: str) -> str | None:
 
 
 def run_column(table: pd.DataFrame) -> str | None:
-    """The column that names the run of each row, or None."""
-    plain = {_plain(c): c for c in map(str, table.columns)}
-    return next((plain[name] for name in _RUNS if name in plain), None)
+    """The column that names the run of each row, or None: of several one whose names repeat."""
+    plain = {c: _plain(c).removeprefix("extra_") for c in table.columns}
+    named = [c for name in _RUNS for c in plain if plain[c] == name]
+    return next((c for c in named if table[c].duplicated().any()), next(iter(named), None))
 
 
 def is_setting(table: pd.DataFrame, column: str) -> bool:
