@@ -50,6 +50,7 @@ def fit(
     holdout: str | Iterable[str] | np.ndarray | None = None,
     cluster: str | None = None,
     profile: bool = True,
+    units: Mapping[str, str] | None = None,
 ) -> Fit:
     """Fits `law` (a name in LAWS or a Law) to `table` (DataFrame, mapping of columns, or path).
 
@@ -60,6 +61,7 @@ def fit(
     bootstrap: draws (case bootstrap) or a `Bootstrap`. holdout: conditions or a boolean mask of
     rows to predict and not to fit. cluster: column of the runs, for errors robust to dependence
     within a run. profile: False skips the profile likelihoods (intervals are then sandwich ones).
+    units: what the table's columns are in, {"n_tokens": "B"}, see `as_table`.
 
     Raises UserError for bad input. A fit that did not work is not an exception: see `Fit.status`.
     """
@@ -72,7 +74,7 @@ def fit(
         raise UserError(f"seed is {seed}: it must lie between 0 and 2^32 - 1")
     if isinstance(bootstrap, int):
         bootstrap = Bootstrap(bootstrap, "cluster" if cluster else "case", cluster)
-    frame, warnings = as_table(table)
+    frame, warnings = as_table(table, units=units)
     frame, held = _split(_with_weights(frame, weights), holdout)
     frame, notices = validate(law, frame)
     warnings += notices
