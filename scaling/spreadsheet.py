@@ -1,9 +1,9 @@
 """CSV that a spreadsheet cannot run, and that our reader gives back as it was.
 
 A cell that begins with =, +, - or @ is a formula to Excel and LibreOffice, also in a file of ours
-that repeats somebody's run name (CSV injection; CWE-1236). Text cells of that kind get an
-apostrophe in front; so do those that begin with apostrophes before such a sign, so that taking one
-away again always gives what was there. Numbers stay numbers.
+that repeats somebody's run name (CSV injection; CWE-1236). Text cells of that kind, and those that
+begin with a blank, get an apostrophe in front; so do those that begin with apostrophes before such
+a sign, so that taking one away again always gives what was there. Numbers stay numbers.
 """
 
 import csv
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas
 
 # The last four are the wide forms that East Asian locales take for the signs.
-_SIGNS = "=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20"
+_SIGNS = "=+\\-@\\s\uff1d\uff0b\uff0d\uff20"
 _RISKY = re.compile(f"'*[{_SIGNS}]")
 _GUARDED = re.compile(f"''*[{_SIGNS}]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -57,20 +57,3 @@ def frame_text(table: "pandas.DataFrame") -> str:
     """A DataFrame as harmless CSV, without its index; missing values are empty cells."""
     safe = table.astype(object).where(table.notna(), None)
     return csv_text(safe.to_dict("records"), [*table.columns])
-
-
-def undo(table: "pandas.DataFrame") -> "pandas.DataFrame":
-    """A table that was read from CSV, cells and column names as they were before `harmless`."""
-    table = table.rename(columns=as_it_was)
-    texts = {
-        name: table[name].map(as_it_was)
-        for name in table.columns[~table.columns.duplicated()]
-        if _has_guards(table[name])
-    }
-    return table.assign(**texts)
-
-
-def _has_guards(column: "pandas.Series") -> bool:
-    if column.dtype.kind in "biufcmM":
-        return False
-    return any(isinstance(cell, str) and _GUARDED.match(cell) for cell in column)

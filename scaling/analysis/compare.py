@@ -104,6 +104,9 @@ def compare(
     laws' inputs, so that all see the same rows. Raises UserError when the laws predict
     different targets."""
     chosen = [LAWS.load(law) if isinstance(law, str) else law for law in laws]
+    names = [law.name for law in chosen]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UserError(f"the law {twice!r} is listed twice: name each once")
     targets = sorted({law.target.name for law in chosen})
     if len(targets) > 1:
         raise UserError(
@@ -231,7 +234,7 @@ def sensitivity(
         require(frame, n_columns)
     rows = []
     for column in n_columns:
-        counted = frame if column == "n_params" else rename(frame, {"n_params": column})
+        counted = frame if column == "n_params" else rename(frame, {"n_params": column})[0]
         for loss in losses:
             for delta in deltas if "huber" in loss else (law.delta,):
                 result = fit(

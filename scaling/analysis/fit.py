@@ -53,6 +53,7 @@ def fit(
     cluster: str | None = None,
     profile: bool = True,
     best_of: Sequence[str] = (),
+    units: Mapping[str, str] | None = None,
 ) -> Fit:
     """Fits `law` (a name in LAWS or a Law) to `table` (DataFrame, mapping of columns, or path).
 
@@ -65,6 +66,7 @@ def fit(
     within a run. profile: False skips the profile likelihoods (intervals are then sandwich ones).
     best_of: settings such as ("lr", "batch"): of the rows at one point of the law's inputs only
     the best over these is fitted.
+    units: what the table's columns are in, {"n_tokens": "B"}, see `as_table`.
 
     Raises UserError for bad input. A fit that did not work is not an exception: see `Fit.status`.
     """
@@ -77,7 +79,7 @@ def fit(
         raise UserError(f"seed is {seed}: it must lie between 0 and 2^32 - 1")
     if isinstance(bootstrap, int):
         bootstrap = Bootstrap(bootstrap, "cluster" if cluster else "case", cluster)
-    frame, warnings = as_table(table)
+    frame, warnings = as_table(table, units=units)
     frame, held = _split(_with_weights(frame, weights), holdout)
     frame, notices = validate(law, frame)
     frame, odd = settle(law, frame, best_of)

@@ -15,10 +15,11 @@ from typing import Any
 import pandas as pd
 
 from scaling.analysis.tables.foreign import format_of
-from scaling.analysis.tables.read import groups_of, load
+from scaling.analysis.tables.read import load
+from scaling.analysis.tables.records import groups_of
+from scaling.analysis.tables.status import is_complete
 from scaling.errors import UserError
 
-_FINISHED = ("complete", "completed")
 _FACTS = ("run_id", "name", "n_params", "n_tokens", "flops", "loss")
 RUN_COLUMNS = (
     *("run_id", "name", "group", "seed", "n_params", "n_params_non_embedding", "n_tokens"),
@@ -101,7 +102,7 @@ def _read_directory(path: Path, steps: bool) -> pd.DataFrame:
         record = _json(run / "record.json")
         status = str(record.get("status", "unfinished"))
         facts = _facts(record, run, groups)
-        if status in _FINISHED:
+        if is_complete(status):
             for label, result in _final_results(run, record).items():
                 rows += _rows(facts, label, result)
         else:

@@ -60,7 +60,8 @@ def test_what_a_chart_cannot_say_is_asked_for_by_name(tmp_path, capsys):
     assert "--join" in said
     sizes = tmp_path / "sizes.csv"
     sizes.write_text("run,n_params\ntiny-20m,2e7\nsmall-120m,1.2e8\nbase-800m,8e8\n")
-    assert main([*argv, "--map", "n_tokens=step,loss=val/loss", "--join", str(sizes)]) == 0
+    argv += ["--map", "n_tokens=step,loss=val/loss", "--unit", "n_tokens=1048576"]
+    assert main([*argv, "--join", str(sizes)]) == 0
     assert sorted(load(out)[0]["n_params"].unique()) == [2e7, 1.2e8, 8e8]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from scaling.analysis.tables.choose import require
-from scaling.analysis.tables.foreign.proposal import quoted
+from scaling.analysis.tables.names import quoted
 from scaling.errors import UserError
 
 _SHARE = re.compile(

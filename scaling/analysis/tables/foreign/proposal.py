@@ -4,10 +4,6 @@ import re
 from collections.abc import Iterable, Sequence
 from types import MappingProxyType
 
-import pandas as pd
-
-from scaling.errors import UserError, unknown
-
 # In order of preference, searched in the plain name: model.n_params -> model_n_params.
 _ALIASES = MappingProxyType(
     {
@@ -53,25 +49,5 @@ def proposal(columns: Iterable[str], wanted: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def missing(table: pd.DataFrame, wanted: Sequence[str]) -> UserError:
-    """The error for columns that are not there: what is, a --map that may be meant, and what is
-    known of where the table comes from."""
-    first = next(name for name in wanted if name not in table)
-    absent = [name for name in wanted if name not in table]
-    error = unknown("column", first, map(str, table.columns))
-    found = proposal(table.columns, absent)
-    said = [str(error)]
-    if found:
-        pairs = ",".join(f"{ours}={quoted(theirs)}" for ours, theirs in found.items())
-        said.append(f"perhaps --map {pairs}")
-    said += filter(None, [table.attrs.get("hint")])
-    return UserError("; ".join(said))
-
-
 def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-
-
-def quoted(name: str) -> str:
-    """A name as it may stand in --map and --unit."""
-    return name if re.fullmatch(r"[\w./:#%@+-]+", name) else f'"{name}"'
