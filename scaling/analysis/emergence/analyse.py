@@ -69,6 +69,7 @@ def analyse(
         chosen = chosen[chosen["step"] == chosen.groupby("run_id")["step"].transform("max")]
         warnings.append(f"{x} is the same at every step of a run: only its last step is used")
     p = points(chosen, metric, x, n_items=n_items, bins=bins)
+    warnings += p.said
     kept = chosen.iloc[p.rows]
     chance = _chance(kept, metric, chance)
     ceiling = _ceiling(kept, metric, ceiling)
@@ -82,7 +83,10 @@ def analyse(
         reference = max(least, resolution or 0.0) if p.proportion else least
         levels = mark(levels, p, reference, alpha)
         if all(level.p_above is None for level in levels):
-            warnings.append("one run a scale and no item counts: nothing can be tested (--n-items)")
+            warnings.append(
+                "one run a scale and no item counts: nothing can be tested; say how many items are "
+                f"behind a value (--n-items 1000), or give a column n_items or {metric}_stderr"
+            )
         found = onset(p, levels, reference, alpha, draws, seed)
     partner, partner_levels = _partner(chosen, metric, x, continuous, bins)
     breaks = {}
