@@ -69,22 +69,50 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Break:
-    """A smoothly broken power law against an unbroken one, on an error that falls with scale.
+class Family:
+    """One smooth family against changes within a step: `p_value` from a parametric bootstrap under
+    the family; `aicc` (None with too few scales) of its variant with `n_params` parameters, in
+    which the levels `fixed` ({"start": chance, "end": ceiling}) were not fitted."""
 
-    `statistic`: the likelihood ratio; `p_value` from a parametric bootstrap under the smooth law;
-    `d_aicc`: AICc(smooth) - AICc(broken), positive favours the break, None with too few scales.
-    `place`: x of the break; slopes are those of ln(error - E) in ln(x). `bends`: the break is
-    significant and improvement accelerates there."""
+    name: str
+    formula: str
+    p_value: float
+    aicc: float | None
+    n_params: int
+    fixed: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Break:
+    """Smooth families whose middle 80 % take at least `smooth_width` decades of x, each against
+    changes within one step of the scales.
+
+    `suffices`: the family with the least AICc of those not rejected at .05, None where all are:
+    then `bends`, and `p_value`, the largest of theirs, is below .05. `picks_up`: those whose gain
+    never grows (a straight line in ln x, a saturating power law) are rejected. `change`: the best
+    abrupt shape, at x = `place`. `width`: decades from 10 to 90 % of the rise of the best sigmoid
+    of any width; an end of its interval is None where the data do not bound it: a jump within one
+    step (below), a rise without ends (above). `curve`: (x, value) of the family that suffices, of
+    the one with the least AICc where none does."""
 
     metric: str
-    statistic: float
+    smooth_width: float
+    families: tuple[Family, ...]
+    suffices: str | None
     p_value: float
-    d_aicc: float | None
+    change: str
+    change_aicc: float | None
     place: float
-    slope_before: float
-    slope_after: float
+    width: float
+    width_ci95: Span
+    picks_up: bool
     bends: bool
+    curve: tuple[tuple[float, float], ...]
+
+    @property
+    def may_jump(self) -> bool:
+        """Whether a jump within one step of the scales fits no worse than the best sigmoid."""
+        return self.width_ci95[0] is None
 
 
 @dataclass(frozen=True)
