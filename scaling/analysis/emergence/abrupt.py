@@ -97,7 +97,9 @@ class AbruptFit:
     def best(self, y: np.ndarray) -> Change:
         """That shape for one data set y [L]."""
         each = self._each(y[None])
-        cost = [value[0] + 2 * one[0].n_params for (value, _), one in zip(each, self.posed)]
+        cost = [
+            least[0] + 2 * one[0].n_params for (least, _), one in zip(each, self.posed, strict=True)
+        ]
         k = int(np.argmin(cost))
         (shape, places, q, flip), at = self.posed[k], each[k][1][0]
         part = (y * self.root) @ q[at]

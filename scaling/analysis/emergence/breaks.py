@@ -56,11 +56,11 @@ def break_test(
     p_values = [_p_value(s, null, draws, seed) for null in nulls]
     best = min(nulls, key=lambda null: null.fitted.chi2[0])
     change = best.change.best(s.y)
-    factor = min([null.factor for null in nulls], default=1.0)
+    factor = min(null.factor for null in nulls)
     families = tuple(
         _family(s, null, p, factor, chance, top) for null, p in zip(nulls, p_values, strict=True)
     )
-    left = [f for f in families if f.p_value >= ALPHA]
+    left = [f for f in families if not f.rejected]
     suffices = min(left, key=_order) if left else None
     shown = suffices or min(families, key=_order)
     width, ends = rise_width(s, best.fitted.curve[0], best.factor)
@@ -75,7 +75,7 @@ def break_test(
         place=float(s.at(change.place)),
         width=width,
         width_ci95=ends,
-        picks_up=all(f.p_value < ALPHA for f in families if SMOOTH[f.name].gradual),
+        picks_up=all(f.rejected for f in families if SMOOTH[f.name].gradual),
         bends=suffices is None,
         curve=_points(s, nulls[families.index(shown)]),
     )
@@ -135,7 +135,9 @@ def _family(
 ) -> Family:
     """The family with its AICc: the least of the variants with free and with fixed levels."""
     shape, out = null.shape, []
-    low, high = ((chance, top) if s.better > 0 else (top, chance)) if shape.sigmoid else (None, None)
+    low, high = (
+        ((chance, top) if s.better > 0 else (top, chance)) if shape.sigmoid else (None, None)
+    )
     for start in {None, low}:
         for end in {None, high}:
             box = (*((start,) * 2 if start is not None else s.box[:2]),
@@ -144,8 +146,8 @@ def _family(
             k = shape.n_params - (start is not None) - (end is not None)
             out.append((_aicc(s, fitted.curve[0], k, factor), k, start, end))
     aicc, k, start, end = min(out, key=lambda v: (math.inf if v[0] is None else v[0], v[1]))
-    fixed = {k: v for k, v in (("start", start), ("end", end)) if v is not None}
-    return Family(shape.name, shape.formula, p, aicc, k, fixed)
+    fixed = {name: v for name, v in (("start", start), ("end", end)) if v is not None}
+    return Family(shape.name, shape.formula, p, aicc, k, fixed, shape.sigmoid, p < ALPHA)
 
 
 def _aicc(s: Series, curve: np.ndarray, k: int, factor: float) -> float | None:

@@ -46,12 +46,16 @@ def _levels(s, box: Box):
         q = np.clip((by - ab * edge) / np.maximum(bb, tiny), lo1, hi1)
         value = loss(edge, q)
         better = value < best
-        best, low, high = (np.where(better, v, o) for v, o in ((value, best), (edge, low), (q, high)))
+        best, low, high = (
+            np.where(better, v, o) for v, o in ((value, best), (edge, low), (q, high))
+        )
     for edge in (lo1, hi1):
         p = np.clip((ay - ab * edge) / np.maximum(aa, tiny), lo0, hi0)
         value = loss(p, edge)
         better = value < best
-        best, low, high = (np.where(better, v, o) for v, o in ((value, best), (p, low), (edge, high)))
+        best, low, high = (
+            np.where(better, v, o) for v, o in ((value, best), (p, low), (edge, high))
+        )
     return best, low, high
 
 

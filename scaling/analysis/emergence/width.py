@@ -1,5 +1,4 @@
-"""How many decades a rise takes, with its interval: from a jump within one step to a straight line.
-"""
+"""How many decades a rise takes, with its interval: from a jump within one step to a straight line."""
 
 import numpy as np
 from scipy import special
@@ -27,7 +26,9 @@ def rise_width(s: Series, curve: np.ndarray, factor: float) -> tuple[float, Span
     least = []
     for width in widths:
         theta = sigmoid_places((s.u[0], s.u[-1]), width, np.diff(s.u).min())
-        each = [fit_places(one, s.u, s.y, w, theta, s.box) for one in SMOOTH.values() if one.sigmoid]
+        each = [
+            fit_places(one, s.u, s.y, w, theta, s.box) for one in SMOOTH.values() if one.sigmoid
+        ]
         least.append(min(each))
     least = np.array(least)
     best = int(least.argmin())
