@@ -1,4 +1,4 @@
-"""The break test of `scaling emergence`: how often is a smooth curve called a break, and a jump not?
+"""The break test of `scaling emergence`: how often are smooth curves called breaks, and jumps not?
 
 Hypothesis: at .05, no smooth family of the set is called a break in more than 5 % of studies,
 whatever its width (10 to 90 % over .4 decades or more), the design and the dispersion; a jump of

@@ -85,7 +85,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--n-items", type=float, metavar="N", help="items behind every value")
     add("--bins", metavar="K|EDGES", help="bins of x: a number, or inner edges 1e21,1e22")
     add("--smooth-width", type=float, metavar="DECADES",
-        help="a steeper rise (10 to 90 %%) is a break (0.4 decades of x, against a loss 0.03)")  # fmt: skip
+        help="10 to 90 %% of a smooth rise take this or more (0.4 of x, 0.03 of a loss)")  # fmt: skip
     add("--heat", metavar="ROWS,COLUMNS", help="add a heat map: shots,n_params")
     add("--frontier", metavar="VALUE,...", help="add iso-accuracy lines over size and tokens")
     add("--alpha", type=float, default=0.05, help="family-wise level of the onset (0.05)")

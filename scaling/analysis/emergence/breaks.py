@@ -83,8 +83,8 @@ def break_test(
 
 def is_break(s: Series, *, draws: int = 200, seed: int = 42) -> bool:
     """`break_test(...).bends` alone: it ends at the first family that explains the data."""
-    nulls = sorted((_pose(s, shape) for shape in SMOOTH.values()), key=lambda null: null.ratio)
-    return all(_p_value(s, null, draws, seed) < ALPHA for null in nulls)
+    each = sorted(SMOOTH.values(), key=lambda shape: -shape.n_params)
+    return all(_p_value(s, _pose(s, shape), draws, seed) < ALPHA for shape in each)
 
 
 def _pose(s: Series, shape: Shape) -> _Null:
@@ -135,11 +135,9 @@ def _family(
 ) -> Family:
     """The family with its AICc: the least of the variants with free and with fixed levels."""
     shape, out = null.shape, []
-    low, high = (
-        ((chance, top) if s.better > 0 else (top, chance)) if shape.sigmoid else (None, None)
-    )
-    for start in {None, low}:
-        for end in {None, high}:
+    low, high = (chance, top) if s.better > 0 else (top, chance)
+    for start in (None, low) if shape.sigmoid and low is not None else (None,):
+        for end in (None, high) if shape.sigmoid and high is not None else (None,):
             box = (*((start,) * 2 if start is not None else s.box[:2]),
                    *((end,) * 2 if end is not None else s.box[2:]))  # fmt: skip
             fitted = fit_shape(shape, s.u, s.y[None], null.w, s.width, box)

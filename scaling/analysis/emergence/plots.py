@@ -63,7 +63,7 @@ def _runs(
 
 
 def _law(ax: Axes, found: Emergence, metric: str) -> None:
-    """The smooth law that suffices, or the nearest one where none does, and the place of a break."""
+    """The smooth law that suffices, or the nearest one and the place of the break."""
     tested = found.breaks.get(metric)
     if tested is None:
         return

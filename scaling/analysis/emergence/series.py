@@ -26,8 +26,8 @@ class Series:
     """L levels in order of scale. `u`: log10 of the scale, rising; `y`: means; `items`: what each
     is worth in counted items, or None; `se`: standard errors otherwise (ones where unknown, and
     then `floor` is about nought); `floor`: the least factor on variances; `luck`: standard
-    deviation [L] of a level's place in u; `box`: least and most of a level; `better`: +1 where more is
-    better; `width`: decades below which a rise is no longer smooth."""
+    deviation [L] of a level's place in u; `box`: least and most of a level; `better`: +1 where
+    more is better; `width`: decades below which a rise is no longer smooth."""
 
     metric: str
     u: np.ndarray

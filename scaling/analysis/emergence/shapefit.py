@@ -9,6 +9,7 @@ import numpy as np
 
 from scaling.analysis.emergence.shapes import Shape
 
+_TINY = 1e-300
 _ZOOMS = 7
 _MOVES = np.array([(a, b) for a in (-1.0, 0.0, 1.0) for b in (-1.0, 0.0, 1.0)])
 
@@ -32,7 +33,7 @@ def _levels(s, box: Box):
     together: (loss without y'y, low, high). A convex problem: inside, or on one of four edges."""
     aa, ab, bb, ay, by = s
     lo0, hi0, lo1, hi1 = box
-    det = np.maximum(aa * bb - ab * ab, 1e-12 * aa * bb + 1e-300)
+    det = np.maximum(aa * bb - ab * ab, 1e-12 * aa * bb + _TINY)
     low, high = (ay * bb - by * ab) / det, (by * aa - ay * ab) / det
     inside = (low >= lo0) & (low <= hi0) & (high >= lo1) & (high <= hi1)
     low, high = np.clip(low, lo0, hi0), np.clip(high, lo1, hi1)
@@ -41,21 +42,15 @@ def _levels(s, box: Box):
         return p * p * aa + 2 * p * q * ab + q * q * bb - 2 * (p * ay + q * by)
 
     best = np.where(inside, loss(low, high), np.inf)
-    tiny = 1e-300
-    for edge in (lo0, hi0):
-        q = np.clip((by - ab * edge) / np.maximum(bb, tiny), lo1, hi1)
-        value = loss(edge, q)
+    for edge, before in ((lo0, True), (hi0, True), (lo1, False), (hi1, False)):
+        if before:
+            p, q = edge, np.clip((by - ab * edge) / np.maximum(bb, _TINY), lo1, hi1)
+        else:
+            p, q = np.clip((ay - ab * edge) / np.maximum(aa, _TINY), lo0, hi0), edge
+        value = loss(p, q)
         better = value < best
-        best, low, high = (
-            np.where(better, v, o) for v, o in ((value, best), (edge, low), (q, high))
-        )
-    for edge in (lo1, hi1):
-        p = np.clip((ay - ab * edge) / np.maximum(aa, tiny), lo0, hi0)
-        value = loss(p, edge)
-        better = value < best
-        best, low, high = (
-            np.where(better, v, o) for v, o in ((value, best), (p, low), (edge, high))
-        )
+        best, low = np.where(better, value, best), np.where(better, p, low)
+        high = np.where(better, q, high)
     return best, low, high
 
 

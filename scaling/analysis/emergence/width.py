@@ -1,4 +1,4 @@
-"""How many decades a rise takes, with its interval: from a jump within one step to a straight line."""
+"""How many decades a rise takes, with an interval: from a jump to a straight line."""
 
 import numpy as np
 from scipy import special
@@ -22,15 +22,15 @@ def rise_width(s: Series, curve: np.ndarray, factor: float) -> tuple[float, Span
     slope = np.gradient(curve, s.u)
     w = 1 / (s.variance(curve) * max(factor, s.floor) + (slope * s.luck) ** 2)
     span = s.u[-1] - s.u[0]
-    widths = np.geomspace(_NARROWEST * np.diff(s.u).min(), _WIDEST * span, _WIDTHS)
-    least = []
-    for width in widths:
-        theta = sigmoid_places((s.u[0], s.u[-1]), width, np.diff(s.u).min())
-        each = [
-            fit_places(one, s.u, s.y, w, theta, s.box) for one in SMOOTH.values() if one.sigmoid
-        ]
-        least.append(min(each))
-    least = np.array(least)
+    step = np.diff(s.u).min()
+    widths = np.geomspace(_NARROWEST * step, _WIDEST * span, _WIDTHS)
+    sigmoids = [shape for shape in SMOOTH.values() if shape.sigmoid]
+
+    def misfit(width: float) -> float:
+        theta = sigmoid_places((s.u[0], s.u[-1]), width, step)
+        return min(fit_places(shape, s.u, s.y, w, theta, s.box) for shape in sigmoids)
+
+    least = np.array([misfit(width) for width in widths])
     best = int(least.argmin())
     freedom = max(len(s.y) - 4, 1)
     limit = special.fdtri(1, freedom, 0.95) if factor > 1 or s.floor < 1 else 3.841

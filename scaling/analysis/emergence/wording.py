@@ -100,7 +100,7 @@ def _families(b) -> list[str]:
         lines.append(f"  {f.name:<19}{f.formula:<20}{_aicc(f.aicc):>9}{f.p_value:>9.3g}{mark}")
     lines.append(f"  {b.change:<39}{_aicc(b.change_aicc):>9}{'':>9}  at {b.place:.3g}")
     verdict = "bends: no smooth law suffices" if b.bends else f"{b.suffices} suffices"
-    lines.append(f"  {verdict}; the rise: {rise(b)}")
+    lines.append(f"  {verdict}; best sigmoid: {rise(b)}")
     return lines
 
 
