@@ -25,7 +25,7 @@ from scaling.analysis.emergence.shapes import SMOOTH
 CHANCE, TOP, JUMP = 0.125, 0.95, 0.25
 DESIGNS = {  # (sizes, decades, items)
     name: tuple(map(int, name.split("/")))
-    for name in ("6/2/400", "8/3/1000", "12/3/400", "12/3/1000", "20/3/100", "20/3/1000")
+    for name in ("6/2/400", "8/3/1000", "12/3/1000", "20/3/400")
 }
 NOISES = {  # (variance over that of the items, luck of a place in decades: .04 is .7 % of loss)
     "items": (1.0, 0.0),
@@ -35,11 +35,11 @@ NOISES = {  # (variance over that of the items, luck of a place in decades: .04 
 Curve = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (u, all u of the design) -> share
 
 
-def sigmoid(kind: str, width: float) -> Curve:
-    """From chance to TOP, 10 to 90 % over `width` decades about the middle of the design."""
+def sigmoid(kind: str, width: float, place: float = 0.52) -> Curve:
+    """From chance to TOP, 10 to 90 % over `width` decades; `place` of the middle in the design."""
 
     def curve(u: np.ndarray, design: np.ndarray) -> np.ndarray:
-        theta = np.array([design.mean() + 0.07, math.log10(width)])
+        theta = np.array([design[0] + place * np.ptp(design), math.log10(width)])
         ends = (design[0], design[-1])
         return CHANCE + (TOP - CHANCE) * SMOOTH[kind].rise(u, theta, ends)
 
@@ -57,10 +57,12 @@ def _after(u: np.ndarray, design: np.ndarray) -> np.ndarray:
 
 NULLS: dict[str, Curve] = {
     **{f"logistic, {w:g}": sigmoid("logistic", w) for w in (0.4, 0.8, 1.6, 3.1)},
+    "logistic, 0.6, half seen": sigmoid("logistic", 0.6, 1.0),
     "gompertz, 0.6": sigmoid("gompertz", 0.6),
     "weibull, 0.6": sigmoid("weibull", 0.6),
     "linear": lambda u, d: CHANCE + 0.7 * _along(u, d),
     "power law": lambda u, d: 0.9 - 0.8 * 10 ** (-1.5 * _along(u, d)),
+    "4th power of a logistic": lambda u, d: (0.97 * special.expit(5 * (_along(u, d) - 0.4))) ** 4,
     "4th power, log p linear": lambda u, d: np.exp(4 * (-1.2 + 1.15 * _along(u, d))),
 }
 JUMPS: dict[str, Curve] = {

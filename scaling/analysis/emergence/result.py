@@ -73,8 +73,8 @@ class Score:
 class Family:
     """One smooth family against changes within a step: `p_value` from a parametric bootstrap under
     the family; `aicc` (None with too few scales) of its variant with `n_params` parameters, in
-    which the levels `fixed` ({"start": chance, "end": ceiling}) were not fitted. `has_width`: it has two
-    ends, so that the middle 80 % of its rise have a width."""
+    which the levels `fixed` ({"start": chance, "end": ceiling}) were not fitted. `has_width`:
+    it has two ends, so that the middle 80 % of its rise have a width."""
 
     name: str
     formula: str
