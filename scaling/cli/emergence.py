@@ -59,6 +59,7 @@ def emergence(argv: Sequence[str]) -> int:
         above=args.above,
         n_items=args.n_items,
         bins=bins,
+        smooth_width=args.smooth_width,
         alpha=args.alpha,
         draws=args.draws,
         seed=args.seed,
@@ -92,6 +93,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--above", type=float, help="test the onset against this (chance, or 1/n if more)")
     add("--n-items", type=float, metavar="N", help="items behind every value")
     add("--bins", metavar="K|EDGES", help="bins of x: a number, or inner edges 1e21,1e22")
+    width = "10 to 90 %% of a smooth rise take this or more (0.4 decades of x, 0.03 of a loss)"
+    add("--smooth-width", type=float, metavar="DECADES", help=width)
     add("--heat", metavar="ROWS,COLUMNS", help="add a heat map: shots,n_params")
     add("--frontier", metavar="VALUE,...", help="add iso-accuracy lines over size and tokens")
     add("--alpha", type=float, default=0.05, help="family-wise level of the onset (0.05)")
