@@ -19,6 +19,7 @@ LAYERS = {
     "scaling.errors": 0,
     "scaling.registry": 0,
     "scaling.files": 0,
+    "scaling.limits": 0,
     "scaling.redact": 0,
     "scaling.spreadsheet": 0,
     "scaling.durations": 0,
@@ -64,6 +65,7 @@ LAYERS = {
 }
 # Analysis stands beside the tower: it may use these and itself.
 ANALYSIS_MAY_USE = (
+    "scaling.limits",
     "scaling.analysis",
     "scaling.errors",
     "scaling.registry",
