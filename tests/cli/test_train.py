@@ -40,7 +40,7 @@ BAD = {
     "absurd": ([CONFIG, "--config.model.depth=1000000"], "model.depth=1000000 is above"),
     "heads": (
         [CONFIG, "--config.model.n_heads=5"],
-        "width=32 is not a multiple of model.n_heads=5",
+        "a multiple of model.n_heads=5",
     ),
     "kv heads": ([CONFIG, "--config.model.n_kv_heads=3"], "n_kv_heads=3"),
     "zero tokens": ([CONFIG, "--config.train.duration=0 tokens"], "trains on nothing"),
