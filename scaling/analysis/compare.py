@@ -21,7 +21,8 @@ from scaling.analysis.laws import LAWS
 from scaling.analysis.objective import make_fitted
 from scaling.analysis.result import Fit
 from scaling.analysis.solver import Problem, solve
-from scaling.analysis.table import as_table, rename, require
+from scaling.analysis.tables.choose import rename, require
+from scaling.analysis.tables.read import as_table
 from scaling.errors import UserError
 
 _STARTS = 15  # of the law's own starts, besides the optimum of all data, for every refit

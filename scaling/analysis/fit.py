@@ -22,7 +22,9 @@ from scaling.analysis.laws import LAWS
 from scaling.analysis.objective import get_loss, z_of
 from scaling.analysis.result import Basin, Fit
 from scaling.analysis.solver import Problem, Solution, solve
-from scaling.analysis.table import as_table, data_hash, matches, require, validate
+from scaling.analysis.tables.check import data_hash, validate
+from scaling.analysis.tables.choose import matches, require
+from scaling.analysis.tables.read import as_table
 from scaling.errors import UserError, unknown
 
 _KEEP = 256  # starts that always run to the end

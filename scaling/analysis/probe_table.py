@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from scaling.analysis.table import groups_of, load
+from scaling.analysis.tables.read import groups_of, load
 from scaling.errors import UserError
 
 _FINISHED = ("complete", "completed")

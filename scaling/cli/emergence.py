@@ -36,7 +36,7 @@ def emergence(argv: Sequence[str]) -> int:
     from scaling.analysis.emergence.plots import chart
     from scaling.analysis.plot import check_format, save
     from scaling.analysis.probe_table import load_probes
-    from scaling.analysis.table import rename, select
+    from scaling.analysis.tables.choose import rename, select
 
     check_format(args.plot)
     table = load_probes(args.data, steps=args.steps)

@@ -104,7 +104,7 @@ def predict(argv: Sequence[str]) -> int:
     known, _ = parser.parse_known_args(argv)  # which law it is says which flags there are
 
     from scaling.analysis.result import Fit
-    from scaling.analysis.table import as_table
+    from scaling.analysis.tables.read import as_table
 
     loaded = Fit.from_json(known.fit)
     columns = [c for c in loaded.law.columns if c.numeric]
@@ -230,7 +230,8 @@ def _read(
 
     A --where that excludes every held-out row (--where "flops<=1e21" --holdout "flops>1e21")
     speaks of the rows to fit; the others apply to both."""
-    from scaling.analysis.table import load, matches, rename, select
+    from scaling.analysis.tables.choose import matches, rename, select
+    from scaling.analysis.tables.read import load
 
     table, notices = load(args.data)
     if args.map:

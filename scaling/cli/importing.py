@@ -43,7 +43,7 @@ def import_(argv: Sequence[str]) -> int:
     from scaling.importers.columns import to_records
 
     if args.source == "csv":
-        from scaling.analysis.table import read
+        from scaling.analysis.tables.read import read
 
         source = args.file
         raw, notices = read(args.file)

@@ -123,7 +123,7 @@ def _check_law(name: str | None) -> None:
 
 def _check_conditions(group: Mapping[str, Any]) -> None:
     """The form of what the report will ask of the records; their columns are not known yet."""
-    from scaling.analysis.table import parse_condition
+    from scaling.analysis.tables.choose import parse_condition
 
     asked = list(group["fit_where"])
     if group["holdout"] is not None and not group["holdout"].strip().startswith("largest "):
@@ -189,7 +189,7 @@ def _filtered(drafts: list[Draft], where: Any) -> list[Draft]:
         return drafts
     import pandas as pd
 
-    from scaling.analysis.table import matches
+    from scaling.analysis.tables.choose import matches
 
     rows = []
     for draft in drafts:

@@ -8,16 +8,9 @@ import pandas as pd
 import pytest
 
 from scaling.analysis.laws import LAWS
-from scaling.analysis.table import (
-    as_table,
-    data_hash,
-    load,
-    matches,
-    parse_condition,
-    rename,
-    select,
-    validate,
-)
+from scaling.analysis.tables.check import data_hash, validate
+from scaling.analysis.tables.choose import matches, parse_condition, rename, select
+from scaling.analysis.tables.read import as_table, load
 from scaling.errors import UserError
 from tests.analysis.synthetic import sweep
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from scaling.analysis.fit import fit
-from scaling.analysis.table import load
+from scaling.analysis.tables.read import load
 from scaling.cli import main
 from scaling.errors import UserError
 from scaling.importers.columns import NEEDED, is_ours, to_records

@@ -11,7 +11,7 @@ import types
 import numpy as np
 import pytest
 
-from scaling.analysis.table import load
+from scaling.analysis.tables.read import load
 from scaling.cli import main
 from scaling.errors import UserError
 from scaling.importers.columns import to_records

@@ -21,7 +21,7 @@ from scaling.analysis.probe_table import (
     require_one_condition,
     short,
 )
-from scaling.analysis.table import require, select
+from scaling.analysis.tables.choose import require, select
 from scaling.errors import UserError, unknown
 
 _CONTINUOUS = ("logprob_per_token", "p_right", "brier", "edit_distance")  # in order of preference

@@ -12,7 +12,7 @@ from scipy import special
 
 from scaling.analysis.emergence.result import Level, Span
 from scaling.analysis.intervals import t_quantile
-from scaling.analysis.table import require
+from scaling.analysis.tables.choose import require
 from scaling.errors import UserError
 
 _Z = 1.959964
