@@ -1,7 +1,6 @@
 """`scaling emergence`: the chart and the JSON of abilities against scale."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,7 +36,10 @@ def emergence(argv: Sequence[str]) -> int:
     from scaling.analysis.plot import check_format, save
     from scaling.analysis.probe_table import load_probes
     from scaling.analysis.tables.choose import rename, select
+    from scaling.outputs import check_output
 
+    check_output(args.json, "--json")
+    check_output(args.plot, "--plot")
     check_format(args.plot)
     table = load_probes(args.data, steps=args.steps)
     if args.map:
@@ -115,11 +117,10 @@ def _bins(text: str | None) -> int | list[float] | None:
 
 
 def _write_json(args: argparse.Namespace, found: dict) -> None:
-    from scaling.files import dump, write_atomic
+    from scaling.files import dump
+    from scaling.outputs import write_output
+    from scaling.reading import loads
 
-    conditions = {name: json.loads(one.to_json()) for name, one in found.items()}
+    conditions = {name: loads(one.to_json(), name) for name, one in found.items()}
     document = {"schema_version": 1, "source": Path(args.data).name, "conditions": conditions}
-    try:
-        write_atomic(args.json, dump(document) + "\n")
-    except OSError as error:
-        raise UserError(f"cannot write {args.json}: {error.strerror}") from None
+    write_output(args.json, dump(document) + "\n", "--json")
