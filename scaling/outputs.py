@@ -28,7 +28,12 @@ def check_output(path: str | os.PathLike, flag: str) -> None:
         raise UserError(f"{flag} is empty; name a file")
     if "\0" in text:
         raise UserError(f"{said} holds a NUL byte; choose another name")
-    if _descriptor(text) is not None:
+    descriptor = _descriptor(text)
+    if descriptor is not None:
+        try:
+            os.fstat(descriptor)
+        except OSError as error:
+            raise UserError(f"{said} cannot be written: {error.strerror}") from None
         return
     target = pathlib.Path(os.path.realpath(text))
     if len(os.fsencode(target.name)) > _MOST_NAME:

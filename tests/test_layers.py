@@ -22,6 +22,7 @@ LAYERS = {
     "scaling.outputs": 0,
     "scaling.reading": 0,
     "scaling.shapes": 0,
+    "scaling.terminal": 0,
     "scaling.redact": 0,
     "scaling.durations": 0,
     "scaling.config": 0,

@@ -27,9 +27,9 @@ def doctor(argv: list[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--out", type=pathlib.Path, default=pathlib.Path(), help="where a sweep would be written"
+        "--out", type=named_path, default=pathlib.Path(), help="where a sweep would be written"
     )
-    parser.add_argument("--cache-dir", type=pathlib.Path, help="where corpora are kept")
+    parser.add_argument("--cache-dir", type=named_path, help="where corpora are kept")
     parser.add_argument("--no-measure", action="store_true", help="leave the matmul rate out")
     parser.add_argument("--json", action="store_true", help="print one JSON list")
     args = parser.parse_args(argv)

@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 
@@ -64,9 +63,9 @@ def fit(argv: Sequence[str]) -> int:
     )
     result.warnings[:0] = notices
     print(result)
-    if args.json:
+    if args.json is not None:
         result.to_json(args.json)
-    if args.plot:
+    if args.plot is not None:
         from scaling.analysis.plot import overview, save
 
         save(overview(result), args.plot)
@@ -174,7 +173,7 @@ def compare(argv: Sequence[str]) -> int:
         for name in names:
             print(f"\nsensitivity of {name}")
             _show(sensitivity(name, table, n_columns=columns, seed=args.seed), [])
-    if args.plot:
+    if args.plot is not None:
         from scaling.analysis.plot import comparison_figure, save
 
         save(comparison_figure(comparison), args.plot)
@@ -246,13 +245,15 @@ def _read(
 
 def _check_outputs(json_path: str | None, plot_path: str | None) -> None:
     """Raises UserError before any compute when a result could not be written."""
-    if plot_path:
+    from scaling.outputs import check_output
+
+    if json_path is not None:
+        check_output(json_path, "--json")
+    if plot_path is not None:
         from scaling.analysis.plot import check_format
 
+        check_output(plot_path, "--plot")
         check_format(plot_path)
-    for path in filter(None, (json_path, plot_path)):
-        if not Path(path).absolute().parent.is_dir():
-            raise UserError(f"cannot write {path}: no such directory")
 
 
 def _number(text: str, flag: str) -> float:

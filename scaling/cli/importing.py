@@ -1,14 +1,14 @@
 """`scaling import`: results from elsewhere, as a table that every other verb reads."""
 
 import argparse
-import os
+import io
 import pathlib
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from scaling.errors import UserError
-from scaling.files import write_atomic
+from scaling.outputs import check_output, write_output
 
 if TYPE_CHECKING:
     import pandas
@@ -36,8 +36,7 @@ def import_(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     if args.out.suffix not in (".csv", ".parquet"):
         raise UserError(f"--out {str(args.out)!r} must end in .csv or .parquet")
-    if not args.out.parent.is_dir():
-        raise UserError(f"--out: no such directory: {str(args.out.parent)!r}")
+    check_output(args.out, "--out")
     mapping, units = _pairs(args.map, "--map"), _pairs(args.unit, "--unit")
 
     from scaling.importers.columns import to_records
@@ -79,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         add = kind.add_argument
         add("--map", action="append", default=[], metavar="OURS=THEIRS,...", help="columns")
         add("--unit", action="append", default=[], metavar="OURS=UNIT,...", help="of columns")
-        add("--out", type=pathlib.Path, required=True, metavar="TABLE", help=".csv or .parquet")
+        add("--out", type=named_path, required=True, metavar="TABLE", help=".csv or .parquet")
     return parser
 
 
@@ -97,15 +96,13 @@ def _pairs(texts: Sequence[str], flag: str) -> dict[str, str]:
 
 def _write(table: "pandas.DataFrame", out: pathlib.Path) -> None:
     if out.suffix == ".csv":
-        write_atomic(out, table.to_csv(index=False))
+        write_output(out, table.to_csv(index=False), "--out")
         return
-    temporary = out.with_name(f".{out.name}.tmp")
+    file = io.BytesIO()
     try:
         # Mixed columns of other people's configs have no one Parquet type.
         mixed = table.select_dtypes(object).columns
-        table.astype(dict.fromkeys(mixed, "string")).to_parquet(temporary, index=False)
-        os.replace(temporary, out)
+        table.astype(dict.fromkeys(mixed, "string")).to_parquet(file, index=False)
     except ImportError:
         raise UserError(f"--out {str(out)!r}: Parquet needs `pip install pyarrow`") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_output(out, file.getvalue(), "--out")

@@ -1,6 +1,7 @@
 """Parts that the command lines of the analysis verbs share."""
 
 import argparse
+import pathlib
 from collections.abc import Sequence
 
 from scaling.errors import UserError
@@ -15,6 +16,16 @@ def verb_parser(verb: str, description: str, examples: str) -> argparse.Argument
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+
+
+def named_path(text: str) -> pathlib.Path:
+    """A path of the command line, for argparse; empty it would be the directory one stands in."""
+    # An unset variable of a script (--workdir=$DIR) must not mean that.
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; name a file or directory")
+    if "\0" in text:
+        raise argparse.ArgumentTypeError("it holds a NUL byte; choose another name")
+    return pathlib.Path(text)
 
 
 def name_values(texts: Sequence[str], flag: str) -> dict[str, str]:

@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    p.add_argument("out", metavar="OUT", type=pathlib.Path, help="the sweep directory")
+    p.add_argument("out", metavar="OUT", type=named_path, help="the sweep directory")
     p.add_argument(
         "--run-id", required=True, metavar="ID", help="a run of OUT/sweep.json; - reads ids"
     )
@@ -57,6 +57,14 @@ def run(argv: list[str]) -> int:
     out = args.out.absolute()
     _enter_snapshot(out, argv)
     leave_on_sigterm()
+    from scaling.sweep.logs import redacted
+
+    # An engine keeps what its jobs say.
+    with redacted():
+        return _run(out, args)
+
+
+def _run(out: pathlib.Path, args: argparse.Namespace) -> int:
     if args.cores:
         # Before jax looks how many there are.
         os.sched_setaffinity(0, {int(core) for core in args.cores.split(",")})

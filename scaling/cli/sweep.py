@@ -43,7 +43,7 @@ def parser(launcher: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    p.add_argument("--out", metavar="DIR", type=pathlib.Path, required=True, help="of this sweep")
+    p.add_argument("--out", metavar="DIR", type=named_path, required=True, help="of this sweep")
     p.add_argument(
         "--launcher",
         default="local",

@@ -25,6 +25,9 @@ def withheld(runs: Iterable[Any]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for run in runs:
         plain, shown = _flat(run.settings), _flat(stored(run.settings))
+        if shown.keys() != plain.keys():
+            strange = min(shown.keys() - plain.keys())
+            raise UserError(f"a label in the config looks like a secret: {strange}; choose another")
         for field, value in plain.items():
             if REDACTED in str(shown.get(field)) and REDACTED not in str(value):
                 found.setdefault(field, {})[run.run_id] = value
