@@ -6,6 +6,8 @@ import json
 import pathlib
 import sys
 
+from scaling.cli.options import named_path
+
 _EPILOG = """\
 examples:
   scaling doctor                  versions, devices, their speed, caches, disk, engines

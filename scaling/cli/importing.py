@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from scaling.cli.options import named_path
 from scaling.errors import UserError
 from scaling.outputs import check_output, write_output
 

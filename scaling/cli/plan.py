@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from scaling.cli.flags import EXAMPLES, Parser, open_config
+from scaling.cli.options import named_path
 from scaling.config import RunConfig
 from scaling.errors import UserError
 from scaling.resolve import resolve, run_id

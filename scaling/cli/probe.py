@@ -5,6 +5,7 @@ import contextlib
 import logging
 import sys
 
+from scaling.cli.options import named_path
 from scaling.errors import UserError
 
 _EPILOG = """\

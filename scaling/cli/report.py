@@ -2,6 +2,8 @@
 
 import argparse
 
+from scaling.cli.options import named_path
+
 _EPILOG = """\
 examples:
   scaling report runs/quickstart                  writes runs/quickstart/report/report.html

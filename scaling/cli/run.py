@@ -5,6 +5,7 @@ import os
 import pathlib
 import sys
 
+from scaling.cli.options import named_path
 from scaling.errors import UserError
 from scaling.interrupt import leave_on_sigterm
 

@@ -6,6 +6,7 @@ import io
 from collections import Counter
 from typing import Any
 
+from scaling.cli.options import named_path
 from scaling.errors import UserError
 from scaling.terminal import printable
 

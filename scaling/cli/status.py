@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scaling.cli.options import named_path
 from scaling.errors import UserError
 from scaling.terminal import printable
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scaling.cli.flags import EXAMPLES, load_config_dict
+from scaling.cli.options import named_path
 from scaling.cli.run import add_run_arguments
 from scaling.errors import UserError
 
