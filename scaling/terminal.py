@@ -14,6 +14,18 @@ def printable(value: Any) -> str:
     )
 
 
+def marked(value: Any) -> str:
+    """`printable`, for where rich reads markup: [bold] is text too."""
+    from rich.markup import escape
+
+    return escape(printable(value))
+
+
+def say(text: Any) -> None:
+    """Prints lines; what other people's names and errors hold in them cannot act."""
+    print("\n".join(map(printable, str(text).split("\n"))))
+
+
 def _spelt(c: str) -> str:
     # Other blanks are only wide or narrow; the separators of lines and paragraphs break a line.
     harmless = unicodedata.category(c) == "Zs"

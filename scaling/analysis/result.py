@@ -99,7 +99,13 @@ class Fit:
             take = np.linspace(0, len(self.draws) - 1, min(n, len(self.draws))).astype(int)
             return self.draws[take]
         rng = np.random.default_rng(self.seed)
-        values, vectors = np.linalg.eigh(self.cov)
+        try:
+            values, vectors = np.linalg.eigh(self.cov)
+        except np.linalg.LinAlgError:
+            raise UserError(
+                f"the covariance of this fit of {self.law.name} is not finite, so nothing says how "
+                "sure it is; fit again with --bootstrap"
+            ) from None
         noise = rng.standard_normal((n, len(self.z))) * np.sqrt(np.maximum(values, 0))
         scale = t_quantile(0.975, self.dof) / 1.959964 if self.dof < 200 else 1.0
         return np.clip(self.z + scale * noise @ vectors.T, *self.box)

@@ -63,7 +63,7 @@ def _check(data: Mapping[str, Any], law: Law, where: str) -> None:
     if any(sorted(table) != sorted(names) for table in tables):
         raise UserError(f"{where}: params and basins must be of {', '.join(names)}, as {law.name}")
     ends = [e["ci95"] for e in (*data["params"].values(), *data["derived"].values())]
-    pairs = [*filter(None, ends), *data["data"]["ranges"].values()]
+    pairs = [*(pair for pair in ends if pair is not None), *data["data"]["ranges"].values()]
     if any(len(pair) != 2 for pair in pairs):
         raise UserError(f"{where}: every ci95 and every range must be two numbers")
     lengths = {"z": (size,), "box": (2, size), "cov": (size, size)}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from scaling.cli.options import name_values, verb_parser
 from scaling.errors import UserError
+from scaling.terminal import say
 
 _EXAMPLES = """examples:
   scaling emergence runs/cipher --metric exact_match --x n_params
@@ -61,7 +62,7 @@ def emergence(argv: Sequence[str]) -> int:
         seed=args.seed,
     )
     page = chart(found, table, heat=heat, targets=targets)
-    print("\n\n".join(map(str, found.values())))
+    say("\n\n".join(map(str, found.values())))
     _write_json(args, found)
     save(page, args.plot)
     print(f"\nwritten: {args.plot}, {args.json}")

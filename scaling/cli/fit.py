@@ -8,6 +8,7 @@ import pandas as pd
 
 from scaling.cli.options import name_values, verb_parser
 from scaling.errors import UserError
+from scaling.terminal import printable, say
 
 _FIT_EXAMPLES = """examples:
   scaling fit results.csv --law chinchilla
@@ -62,7 +63,7 @@ def fit(argv: Sequence[str]) -> int:
         **_fitting(args),
     )
     result.warnings[:0] = notices
-    print(result)
+    say(result)
     if args.json is not None:
         result.to_json(args.json)
     if args.plot is not None:
@@ -165,9 +166,9 @@ def compare(argv: Sequence[str]) -> int:
     options = _fitting(args)
     cluster = options.pop("cluster")
     comparison = compare_laws(names, table, cluster=cluster, folds=args.folds, **options)
-    print(comparison)
+    say(comparison)
     for notice in notices:
-        print(f"warning: {notice}")
+        say(f"warning: {notice}")
     if args.sensitivity:
         columns = args.n_columns.split(",") if args.n_columns else ["n_params"]
         for name in names:
@@ -273,6 +274,6 @@ def _combined(given: dict[str, list[float]]) -> pd.DataFrame:
 
 
 def _show(table: pd.DataFrame, warnings: Sequence[str]) -> None:
-    print(table.to_string(index=False, float_format=lambda v: f"{v:.6g}"))
+    say(table.to_string(index=False, float_format=lambda v: f"{v:.6g}"))
     for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        print(f"warning: {printable(warning)}", file=sys.stderr)

@@ -73,6 +73,8 @@ def _progress(total: int, quiet: bool):
     from rich.console import Console
     from rich.progress import Progress
 
+    from scaling.terminal import marked
+
     with Progress(console=Console(stderr=True)) as bar:
         row = bar.add_task("probing", total=total)
-        yield lambda text: bar.update(row, advance=1, description=text)
+        yield lambda text: bar.update(row, advance=1, description=marked(text))

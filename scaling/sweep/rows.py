@@ -31,7 +31,7 @@ def rows(out: pathlib.Path, sweep: Sweep) -> list[dict[str, Any]]:
         row |= _result(out, spec.run_id)
         if row["status"] not in FINAL_STATUSES:
             # What it will be, so that a table of a sweep under way can be read.
-            row |= {key: spec.cost[key] for key in ("n_params",)}
+            row["n_params"] = spec.cost.get("n_params")
         out_rows.append(row)
     return out_rows
 

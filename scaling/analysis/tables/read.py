@@ -4,7 +4,6 @@ Functions that notice something worth saying return it beside the table as a lis
 that it ends up in `Fit.warnings`.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any
 import pandas as pd
 
 from scaling.errors import UserError
+from scaling.reading import loads, read_json
+from scaling.shapes import PLACES
 
 _READABLE = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".parquet", ".pq")
 _FINISHED = ("complete", "completed")
@@ -63,8 +64,8 @@ def _read_jsonl(path: Path) -> tuple[pd.DataFrame, list[str]]:
             if not line.strip():
                 continue
             try:
-                rows.append(_flatten(json.loads(line)))
-            except (json.JSONDecodeError, AttributeError):
+                rows.append(_flatten(loads(line, path.name)))
+            except UserError:
                 torn += 1
     notices = [f"{torn} line(s) of {path.name} are not JSON objects and were skipped"] * bool(torn)
     return pd.DataFrame(rows), notices
@@ -74,8 +75,8 @@ def _read_records(directory: Path) -> pd.DataFrame:
     rows = []
     for path in sorted(directory.rglob("record.json")):
         try:
-            rows.append(_flatten(json.loads(path.read_text(encoding="utf-8"))))
-        except (json.JSONDecodeError, AttributeError, UnicodeDecodeError):
+            rows.append(_flatten(read_json(path)))
+        except UserError:
             rows.append({"status": "unreadable record"})
     started = {p.parent for p in directory.rglob("config.json")}
     waiting = len(started - {p.parent for p in directory.rglob("record.json")})
@@ -91,14 +92,10 @@ def _places(directory: Path) -> dict[str, dict[str, Any]]:
     path = directory / "sweep.json"
     if not path.is_file():
         return {}
-    try:
-        runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
-        return {
-            run["run_id"]: {"group": groups_of(run)} | _flatten(run["axes"], "axis.")
-            for run in runs
-        }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is not the description of a sweep: {error}") from None
+    return {
+        run["run_id"]: {"group": groups_of(run)} | _flatten(run.get("axes", {}), "axis.")
+        for run in read_json(path, PLACES)["runs"]
+    }
 
 
 def groups_of(run: Mapping[str, Any]) -> str:
