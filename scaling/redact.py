@@ -30,8 +30,10 @@ _SECRET_VALUE = re.compile(
 _BARE_KEY = re.compile(r"(?<![\w/])[0-9a-f]{40}(?![\w/])")
 _URL_LOGIN = re.compile(r"(\w+://)(?:[^/\s:@]*:[^/\s@]+|(?<=p://|s://)[^/\s:@]+)@")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.+/=-]{16,}")
-_SAID = re.compile(r"""([\w.-]+)(["']?\s*[=:]\s*)(?:(["'])([^"'\n]+)|([^\s"'&,;)\]}]+))""")
-_FLAG = re.compile(r"""(--[\w-]+)(\s+)(?:(["'])([^"'\n]+)|([^\s"'-][^\s"']*))""")
+# A name that may be a secret's, so that nothing else swallows what follows it.
+_NAME = r"([\w.-]*(?:secret|passw|passphrase|passcode|credential|token|key)[\w.-]*)"
+_SAID = re.compile(rf"""(?i){_NAME}(["']?\s*[=:]\s*)(?:(["'])([^"'\n]+)|([^\s"'&,;)\]}}]+))""")
+_FLAG = re.compile(rf"""(?i)(--{_NAME[1:-1]})(\s+)(?:(["'])([^"'\n]+)|([^\s"'-][^\s"']*))""")
 _SIGNED = re.compile(r"(?i)([?&](?:[\w-]*signature|sig|key|auth)=)[^&\s\"']+")
 _CODE = re.compile(r"(?:str|int|bytes|bool|None|True|False|object|Any|\[redacted|.*[\[(])$")
 _MAYBE = re.compile(r"[=:@]|\w{16}|xox|eyJ|-----|[\w-]{20}|--\w")

@@ -40,6 +40,7 @@ def emergence(argv: Sequence[str]) -> int:
     from scaling.outputs import check_output
 
     check_output(args.json, "--json")
+    check_output(args.plot, "--plot")
     check_format(args.plot)
     table = load_probes(args.data, steps=args.steps)
     if args.map:
