@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from scaling.errors import UserError
 
-_FORMAT = 1  # Part of every key: a new layout never meets an old directory.
+_FORMAT = 2  # Part of every key: a new layout never meets an old directory.
 _SIZES = "sizes.json"
 
 

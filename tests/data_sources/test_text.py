@@ -80,7 +80,8 @@ def test_duplicates_are_dropped(tmp_path, open_small):
         (tmp_path / f"{name}.txt").write_text("the same words in every file, to be kept once")
     (tmp_path / "d.txt").write_text("other words, long enough for a row or two of bytes")
     stats = open_small(Text(paths=(str(tmp_path / "*"),))).stats()
-    assert stats["documents"] == {"train": 1, "validation": 1}
+    assert [file["documents"] for file in stats["files"]] == [1, 0, 0, 1]
+    assert [file["duplicates"] for file in stats["files"]] == [0, 1, 1, 0]
     assert stats["duplicates"] == 2
 
 
@@ -153,7 +154,8 @@ def write(tmp_path, name, content) -> Text:
         ("a.jsonl", b'{"text": "ok"}\n{"text": "cut', r"a\.jsonl:2: not JSON"),
         ("a.jsonl", b'{"txet": "ok"}\n', r"a\.jsonl:1:.*'text'; did you mean 'txet'"),
         ("a.jsonl", b'{"text": 3}\n', r"a\.jsonl:1: field 'text' must be text, not int"),
-        ("a.jsonl", b"[1]\n", r"a\.jsonl:1: each line must be a JSON object"),
+        ("a.jsonl", b"[1]\n", r"a\.jsonl#0: an element must be an object or text, not int"),
+        ("a.jsonl", b"[1]\n[2]\n", r"a\.jsonl:1: an element must be an object or text, not a list"),
         ("a.jsonl", b"\n\n", "corpus is empty"),
         ("a.gz", gzip.compress(b"words " * 500, mtime=0)[:-10], r"cannot read .*a\.gz' to its end"),
         ("a.zst", b"\x28\xb5\x2f\xfdbroken", r"cannot read .*a\.zst' to its end"),
@@ -197,11 +199,14 @@ def test_broken_tokenizer_is_named(tmp_path, corpus_dir, open_small):
 
 def test_bad_documents_can_be_skipped_and_are_counted(tmp_path, open_small, caplog):
     (tmp_path / "bad.txt").write_bytes(b"\xff")
-    (tmp_path / "good1.txt").write_text("good words " * 10)
-    (tmp_path / "good2.txt").write_text("more good words " * 10)
-    stats = open_small(Text(paths=(str(tmp_path / "*.txt"),), on_bad="skip")).stats()
-    assert stats["documents"] == {"train": 1, "validation": 1}
+    for i in range(8):
+        (tmp_path / f"good{i}.txt").write_text(f"good words {i} " * 10)
+    pipeline = open_small(Text(paths=(str(tmp_path / "*.txt"),), on_bad="skip"))
+    stats = pipeline.stats()
+    assert sum(stats["documents"].values()) == 8
     assert stats["skipped"]["documents"] == 1
+    assert [file["skipped"] for file in stats["files"]] == [1] + 8 * [0]
+    assert any("bad.txt: all of its 1 documents were skipped" in w for w in pipeline.warnings)
     assert "bad.txt: not UTF-8" in caplog.text
 
 
@@ -210,7 +215,7 @@ def test_cache_is_used_repaired_and_renewed(tmp_path, open_small, monkeypatch):
     home = tmp_path / "cache"
     expected = open_small(source, cache_dir=home).batch(1)["tokens"]
     with monkeypatch.context() as patch:
-        patch.setattr("scaling.data.text.read_all", lambda path: pytest.fail("read again"))
+        patch.setattr("scaling.data.text.documents_of", lambda *_: pytest.fail("read again"))
         assert (open_small(source, cache_dir=home).batch(1)["tokens"] == expected).all()
     [tokens] = home.glob("data/*/tokens.bin")
     tokens.write_bytes(tokens.read_bytes()[:-7])
