@@ -21,7 +21,7 @@ from scipy.optimize import minimize
 from scaling.analysis.fit import fit
 from scaling.analysis.law import factorial
 from scaling.analysis.laws import LAWS
-from scaling.analysis.table import select
+from scaling.analysis.tables.choose import select
 
 STARTS, DRAWS, DELTA = 4500, 4000, 1e-3
 

@@ -5,7 +5,7 @@ import numpy as np
 from experiments.replications.page import COLOURS, Page, Row, published, write
 from scaling.analysis.fit import Fit, fit
 from scaling.analysis.laws.chinchilla import CHINCHILLA
-from scaling.analysis.table import select
+from scaling.analysis.tables.choose import select
 
 DRAWS, SEED = 4000, 42
 REFERENCE = dict(A=477.83, B=2143.4, E=1.817218, alpha=0.347310, beta=0.367172)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from scaling.analysis.fit import Fit
 from scaling.analysis.objective import fitted, get_loss
-from scaling.analysis.table import require
+from scaling.analysis.tables.choose import require
 from scaling.errors import UserError
 
 DRAWS = 2000

@@ -31,7 +31,7 @@ from scaling.analysis.plot_style import (
     with_style,
 )
 from scaling.analysis.result import Fit
-from scaling.analysis.table import require
+from scaling.analysis.tables.choose import require
 from scaling.errors import UserError
 
 _FORMATS = (".svg", ".pdf", ".png")

@@ -21,7 +21,7 @@ import pandas as pd
 from scaling.analysis.intervals import Profile, t_quantile
 from scaling.analysis.law import Law
 from scaling.analysis.objective import get_loss, make_fitted, theta_of
-from scaling.analysis.table import inputs
+from scaling.analysis.tables.check import inputs
 from scaling.errors import UserError
 
 _DRAWS = 1000  # draws behind the intervals of predictions, and kept in the JSON

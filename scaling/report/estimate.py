@@ -12,7 +12,7 @@ import pandas as pd
 from scaling.analysis.bootstrap import Bootstrap
 from scaling.analysis.fit import fit
 from scaling.analysis.result import Fit
-from scaling.analysis.table import matches, require
+from scaling.analysis.tables.choose import matches, require
 from scaling.errors import UserError
 from scaling.report.collect import Group
 

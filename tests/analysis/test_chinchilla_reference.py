@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from scaling.analysis.fit import fit
-from scaling.analysis.table import load, select
+from scaling.analysis.tables.choose import select
+from scaling.analysis.tables.read import load
 
 DATA = Path(__file__).parents[1] / "data" / "published" / "chinchilla_digitised.csv"
 

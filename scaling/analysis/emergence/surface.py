@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from scaling.analysis.emergence.threshold import monotone
-from scaling.analysis.table import require
+from scaling.analysis.tables.choose import require
 from scaling.errors import UserError
 
 
