@@ -69,12 +69,16 @@ def _stats(config: RunConfig, argv: list[str]) -> None:
     if as_json:
         print(json.dumps(stats, indent=2))
         return
-    for key, value in stats.items():
-        if key in _LISTS:
-            for item in value:
-                print(f"{_LISTS[key]:<16} {_plain(item)}")
-        else:
-            print(f"{key:<16} {_plain(value)}")
+    validation = stats.pop("validation", {})
+    _print_facts(stats)
+    for key, value in validation.items():
+        _print_facts({key: value}, "validation: ")
+
+
+def _print_facts(facts: dict[str, Any], label: str = "") -> None:
+    for key, value in facts.items():
+        for item in value if key in _LISTS else [value]:
+            print(f"{label + _LISTS.get(key, key):<16} {_plain(item)}")
 
 
 def _show(config: RunConfig, argv: list[str]) -> None:

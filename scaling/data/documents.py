@@ -71,20 +71,14 @@ def open_documents(
     Documents of a separate validation corpus are left out of training, wherever they come from.
     """
     corpus, meta = load_corpus(train())
-    facts = {
-        "bytes": meta["n_bytes"],
-        "duplicates": meta["n_duplicates"],
-        "skipped": meta["skipped"],
-    }
-    if meta["files"]:
-        facts |= {"formats": meta["formats"], "files": meta["files"]}
-    manifest, warnings = meta["manifest"], meta["warnings"]
+    facts, manifest, warnings = _facts(meta), meta["manifest"], meta["warnings"]
     if validation is None:
         parts = split(corpus, config.val_fraction, config.seed)
     else:
         held_out, held_out_meta = load_corpus(validation())
         parts = apart(corpus, held_out, same_keys(corpus, held_out), config.name)
         manifest = hashlib.sha256(f"{manifest} {held_out_meta['manifest']}".encode()).hexdigest()
+        facts["validation"] = _facts(held_out_meta)
         warnings = warnings + held_out_meta["warnings"]
     return open_corpus(
         config,
@@ -96,6 +90,11 @@ def open_documents(
         facts=facts | parts.facts,
         warnings=(*warnings, *parts.warnings),
     )
+
+
+def _facts(meta: dict[str, Any]) -> dict[str, Any]:
+    out = {"bytes": meta["n_bytes"], "duplicates": meta["n_duplicates"], "skipped": meta["skipped"]}
+    return out | {name: meta[name] for name in ("formats", "files") if meta[name]}
 
 
 def build_corpus(

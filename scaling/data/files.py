@@ -24,6 +24,11 @@ def find_files(patterns: tuple[str, ...], field: str) -> list[Path]:
                 f"{field}: {pattern!r} is a directory; name its files, such as {pattern + '/*'!r}"
             )
         if path.exists():
+            if not path.is_file():
+                raise UserError(
+                    f"{field}: {pattern!r} is a device or a pipe; name a file, which can be read "
+                    "again"
+                )
             found[path] = None
             continue
         if not glob.has_magic(pattern):

@@ -64,6 +64,7 @@ class Tokens:
             )
         files = _read(self, self.paths, "data.tokens.paths", cache, once=not self.validation)
         manifest, largest = files.manifest, files.largest
+        facts = {"files": files.facts[:MOST_FILES]}
         if not self.validation:
             parts = split(files.corpus, data.val_fraction, data.seed)
         else:
@@ -72,6 +73,7 @@ class Tokens:
             parts = apart(files.corpus, held_out.corpus, shared, "tokens")
             manifest = hashlib.sha256(f"{manifest} {held_out.manifest}".encode()).hexdigest()
             largest = max(largest, held_out.largest)
+            facts["validation"] = {"files": held_out.facts[:MOST_FILES]}
             files.warnings.extend(held_out.warnings)
         return open_corpus(
             data,
@@ -80,7 +82,7 @@ class Tokens:
             vocab_size=self.vocab_size or largest + 1,
             manifest=manifest,
             decode=show_ids,
-            facts={"largest_id": largest, "files": files.facts[:MOST_FILES], **parts.facts},
+            facts={"largest_id": largest, **facts, **parts.facts},
             warnings=(*files.warnings, *parts.warnings),
         )
 

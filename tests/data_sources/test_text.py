@@ -131,6 +131,57 @@ def test_tokenizer_counts_bytes_exactly(tmp_path, tokenizer, open_small):
     assert text == "\0" + held_out
 
 
+@pytest.mark.parametrize("separator", ["none", "<|end|>", "new"])
+def test_the_extra_id_of_a_tokenizer_is_optional(separator, tmp_path, open_small, corpus_dir):
+    """With none or a token of its own, ids, vocabulary and bytes are the tokenizer's alone."""
+    tokenizers = pytest.importorskip("tokenizers")
+    model = tokenizers.ByteLevelBPETokenizer()
+    words = [f"word{i} {SNOWMAN}" for i in range(50)]
+    model.train_from_iterator(words, vocab_size=270, special_tokens=["<|end|>"])
+    model.save(str(tmp_path / "t.json"))
+    texts = [f"word{i} <|end|> {SNOWMAN}" * (i + 3) for i in range(20)]
+    (tmp_path / "x.json").write_text(json.dumps(texts))
+    source = Text(
+        paths=(str(tmp_path / "x.json"),), tokenizer=str(tmp_path / "t.json"), separator=separator
+    )
+    pipeline = open_small(source, documents="masked", n_rows_eval=1000)
+    assert pipeline.vocab_size == model.get_vocab_size() + (separator == "new")
+    corpus = pipeline._source.train.stream.corpus
+    content = corpus.files[0].data
+    ids = {"none": None, "<|end|>": model.token_to_id("<|end|>"), "new": model.get_vocab_size()}[separator]
+    assert corpus.separator == ids
+    n_opened = 0 if ids is None else corpus.n_documents
+    assert len(content) == sum(int(n) for n in np.diff(corpus.starts))
+    assert (content[corpus.starts[:-1]] == (-1 if ids is None else ids)).sum() == n_opened
+    if separator != "new":  # Text that spells a special token is text.
+        assert (content == model.token_to_id("<|end|>")).sum() == n_opened
+    assert corpus.widths.data.sum() == sum(len(text.encode()) for text in texts)
+    positions = [pipeline.batch(step)["positions"] for step in range(40)]
+    assert any((batch[:, 1:] == 0).any() for batch in positions)
+    decoded_text = pipeline._source.decode(np.array(content[: corpus.starts[1]]))
+    assert decoded_text == ("" if ids is None else "\0") + texts[0]
+
+
+def test_a_separator_that_cannot_be_is_refused(tokenizer, corpus_dir, open_small):
+    paths = (str(corpus_dir / "*.txt"),)
+    with pytest.raises(UserError, match=r"data\.text\.separator 'nwe'; did you mean 'new'"):
+        open_small(Text(paths=paths, tokenizer=str(tokenizer), separator="nwe"))
+    with pytest.raises(UserError, match=r"separator='none' needs data\.text\.tokenizer"):
+        open_small(Text(paths=paths, separator="none"))
+
+
+def test_an_encoding_that_is_none_is_refused(corpus_dir, open_small):
+    for name in ("utf-99", "rot13", "hex"):
+        with pytest.raises(UserError, match=f"data.text.encoding='{name}' is not an encoding"):
+            open_small(Text(paths=(str(corpus_dir / "*.txt"),), encoding=name))
+
+
+def test_a_delimiter_that_is_nowhere_is_said(tmp_path, open_small):
+    (tmp_path / "x.txt").write_text("".join(f"line {i}\n" for i in range(100_000)))
+    pipeline = open_small(Text(paths=(str(tmp_path / "x.txt"),), delimiter="<|end|>"))
+    assert pipeline.warnings == ("x.txt: data.text.delimiter='<|end|>' is nowhere in it",)
+
+
 def test_rows_of_another_tokenizer_are_other_rows(tmp_path, tokenizer, open_small, corpus_dir):
     as_bytes = Text(paths=(str(corpus_dir / "*.txt"),))
     as_tokens = Text(paths=as_bytes.paths, tokenizer=str(tokenizer))
@@ -174,12 +225,13 @@ def test_bad_content_is_named(name, content, message, tmp_path, open_small):
         ("none/books.txt", "directory .*none' does not exist"),
         ("*.csv", r"the glob '.*\*\.csv' matches no file"),
         (".", "is a directory"),
+        ("/dev/zero", "is a device or a pipe"),
     ],
 )
 def test_missing_files_are_named(pattern, message, tmp_path, open_small):
     (tmp_path / "books.txt").write_text("text")
     with pytest.raises(UserError, match=message):
-        open_small(Text(paths=(f"{tmp_path}/{pattern}",)))
+        open_small(Text(paths=(f"{tmp_path}/{pattern}" if "/dev" not in pattern else "/dev/zero",)))
 
 
 def test_no_paths_and_nothing_held_out(options, open_small):

@@ -8,6 +8,8 @@ from scaling.data.formats.detect import TextFile
 from scaling.data.formats.field import find
 from scaling.errors import UserError
 
+_LONG = 1 << 20  # Bytes; a file this long with a delimiter asked for should have one.
+
 
 def read(file: TextFile) -> Iterator[Document]:
     """Documents NAME, or NAME#0, NAME#1, ... Raises UserError when the file holds the JSON lines
@@ -18,6 +20,8 @@ def read(file: TextFile) -> Iterator[Document]:
         content = stream.read()
     delimiter = file.options.delimiter.encode()
     parts = content.split(delimiter) if delimiter else [content]
+    if delimiter and len(parts) == 1 and len(content) > _LONG:
+        file.tally.note = f"data.text.delimiter={file.options.delimiter!r} is nowhere in it"
     for i, part in enumerate(parts):
         yield Document(file.name if len(parts) == 1 else f"{file.name}#{i}", part, file=file.tally)
 
