@@ -148,13 +148,14 @@ def test_the_extra_id_of_a_tokenizer_is_optional(separator, tmp_path, open_small
     assert pipeline.vocab_size == model.get_vocab_size() + (separator == "new")
     corpus = pipeline._source.train.stream.corpus
     content = corpus.files[0].data
-    ids = {"none": None, "<|end|>": model.token_to_id("<|end|>"), "new": model.get_vocab_size()}[separator]
+    own = model.token_to_id("<|end|>")
+    ids = {"none": None, "<|end|>": own, "new": model.get_vocab_size()}[separator]
     assert corpus.separator == ids
     n_opened = 0 if ids is None else corpus.n_documents
     assert len(content) == sum(int(n) for n in np.diff(corpus.starts))
     assert (content[corpus.starts[:-1]] == (-1 if ids is None else ids)).sum() == n_opened
     if separator != "new":  # Text that spells a special token is text.
-        assert (content == model.token_to_id("<|end|>")).sum() == n_opened
+        assert (content == own).sum() == n_opened
     assert corpus.widths.data.sum() == sum(len(text.encode()) for text in texts)
     positions = [pipeline.batch(step)["positions"] for step in range(40)]
     assert any((batch[:, 1:] == 0).any() for batch in positions)
