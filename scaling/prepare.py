@@ -168,7 +168,7 @@ def prepare(config: RunConfig, args: RunArgs) -> Setup:
     )
     total = config.train.duration.steps(rates, field="train.duration")
     target = Target(config.data, pipeline.vocab_size, config.data.seq_len)
-    warnings = []
+    warnings = [*pipeline.warnings]
     if pipeline.unique_tokens and total * rates.tokens_per_step > pipeline.unique_tokens:
         epochs = total * rates.tokens_per_step / pipeline.unique_tokens
         warnings.append(f"tokens repeat: {epochs:.2f} epochs of {pipeline.unique_tokens} tokens")
