@@ -14,10 +14,12 @@ from typing import Any
 
 import pandas as pd
 
+from scaling.analysis.tables.cells import numbers
 from scaling.analysis.tables.foreign import format_of
 from scaling.analysis.tables.read import load
 from scaling.analysis.tables.records import groups_of
 from scaling.analysis.tables.status import is_complete
+from scaling.analysis.tables.units import FRACTION
 from scaling.errors import UserError
 
 _FACTS = ("run_id", "name", "n_params", "n_tokens", "flops", "loss")
@@ -44,8 +46,22 @@ def load_probes(path: str | Path, *, steps: bool = False) -> pd.DataFrame:
         table = _read_directory(path, steps)
     else:
         table, notices = load(path)
-        table.attrs["warnings"] = notices
+        table, more = _percent_cells(table)
+        table.attrs["warnings"] = notices + more
     return table
+
+
+def _percent_cells(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Columns whose cells are written 25.5%, as fractions."""
+    notices = []
+    for name in table.columns:
+        cells = table[name].dropna()
+        if len(cells) and all(isinstance(c, str) and c.rstrip().endswith("%") for c in cells):
+            values, bad, said = numbers(table[name], FRACTION)
+            if not bad.any():
+                table = table.assign(**{name: values})
+                notices += said
+    return table, notices
 
 
 def metrics_of(table: pd.DataFrame) -> list[str]:

@@ -43,7 +43,7 @@ def rename(
             require(table, [name])
     for ours in dict.fromkeys([*mapping, *map(str, table.columns), *stated]):
         theirs = mapping.get(ours, ours)
-        quantity = units.named(ours) or (units.ANY if ours in stated else None)
+        quantity = units.named(ours) or (units.meant(stated[ours]) if ours in stated else None)
         if quantity is None:
             columns |= {ours: table[theirs]} if ours in mapping else {}
             continue
