@@ -17,6 +17,7 @@ _EXAMPLES = """examples:
       --map flops=C --bins 1e21,1e22,1e23 --plot acc.png --json acc.json
   scaling emergence BIG-bench/bigbench/benchmark_tasks/arithmetic --metric exact_str_match \\
       --where 'group=BIG-G T=0' --where shots=2 --n-items 1000
+  scaling emergence lm_eval_results --metric acc --chance 0.25 --where label=arc_easy
 
 Without --by, conditions that vary (label, shots, ...) are analysed one by one.
 Exit status: 0 done (read `verdict` in the result), 2 bad input."""
