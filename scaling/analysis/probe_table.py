@@ -113,7 +113,7 @@ def _read_directory(path: Path, steps: bool) -> pd.DataFrame:
     groups = _sweep_groups(path)
     rows: list[dict[str, Any]] = []
     left_out: Counter[str] = Counter()
-    n_files = 0
+    labels: Counter[str] = Counter()  # of results at any step
     for run in sorted({p.parent for p in path.rglob("config.json")} | _with_records(path)):
         record = _json(run / "record.json")
         status = str(record.get("status", "unfinished"))
@@ -123,14 +123,14 @@ def _read_directory(path: Path, steps: bool) -> pd.DataFrame:
                 rows += _rows(facts, label, result)
         else:
             left_out[status] += 1
-        n_files += sum(1 for _ in run.glob("probes/*/step_*.json"))
+        labels.update(path.parent.name for path in run.glob("probes/*/step_*.json"))
         if steps and status != "diverged":
             rows += _step_rows(run, facts, record)
     if not rows:
         kinds = ", ".join(f"{n} {kind}" for kind, n in left_out.most_common())
         way = (
-            f"{n_files} of checkpoints are there: --steps reads them"
-            if n_files
+            f"{labels.total()} of checkpoints are there: --steps reads them"
+            if labels
             else "`scaling probe DIR --probe=...` makes them"
         )
         raise UserError(
@@ -138,6 +138,8 @@ def _read_directory(path: Path, steps: bool) -> pd.DataFrame:
             f"{way}"
         )
     table = pd.DataFrame(rows)
+    if early := sorted(labels.keys() - set(table["label"])):
+        table.attrs["hint"] = f"{', '.join(early)} was asked before the end only: add --steps"
     if steps:  # the last step is both in the record and in its own file
         same = ["run_id", "label", "step", *(k for k in keys_of(table) if k != "label")]
         table = table.drop_duplicates(same, ignore_index=True)

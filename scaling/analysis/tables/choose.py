@@ -119,10 +119,14 @@ def _unknown_column(name: str, table: pd.DataFrame, ours: Sequence[str]) -> User
         hint += f"{'' if hint else '; perhaps'} --map {names.for_shell(typed)}"
     more = f", and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
     listed = ", ".join(map(names.quoted, sorted(known)[:_SHOWN]))
-    about = table.attrs.get("hint")
-    about = f"; {about}" if about else ""
     end = ";" if not hint or hint.startswith("; perhaps") else ""
-    return UserError(f"unknown column {name!r}{hint}{end} known: {listed}{more}{about}")
+    return UserError(f"unknown column {name!r}{hint}{end} known: {listed}{more}{_about(table)}")
+
+
+def _about(table: pd.DataFrame) -> str:
+    """What its reader found worth saying when something is missing."""
+    hint = table.attrs.get("hint")
+    return f"; {hint}" if hint else ""
 
 
 def parse_conditions(text: str, columns: Iterable[str] = ()) -> list[tuple[str, str, float | str]]:
@@ -209,7 +213,8 @@ def select(
     conditions = [where] if isinstance(where, str) else list(where)
     chosen = table[matches(table, conditions)]
     if chosen.empty:
-        raise UserError(f"no row of {len(table)} satisfies {' and '.join(conditions)}")
+        wanted = " and ".join(conditions)
+        raise UserError(f"no row of {len(table)} satisfies {wanted}{_about(table)}")
     if drop_highest:
         require(chosen, [target])
         if not 0 < drop_highest < len(chosen):
