@@ -1,13 +1,13 @@
 """`scaling emergence`: the chart and the JSON of abilities against scale."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from scaling.analysis.tables.names import assignments, listed
 from scaling.cli.options import add_columns, column_map, verb_parser
 from scaling.errors import UserError
+from scaling.terminal import say
 
 _EXAMPLES = """examples:
   scaling emergence runs/cipher --metric exact_match --x n_params
@@ -40,7 +40,10 @@ def emergence(argv: Sequence[str]) -> int:
     from scaling.analysis.probe_table import load_probes
     from scaling.analysis.tables.choose import rename, select
     from scaling.analysis.tables.join import joined
+    from scaling.outputs import check_output
 
+    check_output(args.json, "--json")
+    check_output(args.plot, "--plot")
     check_format(args.plot)
     table = load_probes(args.data, steps=args.steps)
     table, added = joined(table, args.join)
@@ -60,14 +63,15 @@ def emergence(argv: Sequence[str]) -> int:
         above=args.above,
         n_items=args.n_items,
         bins=bins,
+        smooth_width=args.smooth_width,
         alpha=args.alpha,
         draws=args.draws,
         seed=args.seed,
     )
     page = chart(found, table, heat=heat, targets=targets)
-    print("\n\n".join(map(str, found.values())))
+    say("\n\n".join(map(str, found.values())))
     for notice in added + notices:
-        print(f"warning: {notice}")
+        say(f"warning: {notice}")
     _write_json(args, found)
     save(page, args.plot)
     print(f"\nwritten: {args.plot}, {args.json}")
@@ -93,6 +97,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--above", type=float, help="test the onset against this (chance, or 1/n if more)")
     add("--n-items", type=float, metavar="N", help="items behind every value")
     add("--bins", metavar="K|EDGES", help="bins of x: a number, or inner edges 1e21,1e22")
+    width = "10 to 90 %% of a smooth rise take this or more (0.4 decades of x, 0.03 of a loss)"
+    add("--smooth-width", type=float, metavar="DECADES", help=width)
     add("--heat", metavar="ROWS,COLUMNS", help="add a heat map: shots,n_params")
     add("--frontier", metavar="VALUE,...", help="add iso-accuracy lines over size and tokens")
     add("--alpha", type=float, default=0.05, help="family-wise level of the onset (0.05)")
@@ -125,11 +131,10 @@ def _bins(text: str | None) -> int | list[float] | None:
 
 
 def _write_json(args: argparse.Namespace, found: dict) -> None:
-    from scaling.files import dump, write_atomic
+    from scaling.files import dump
+    from scaling.outputs import write_output
+    from scaling.reading import loads
 
-    conditions = {name: json.loads(one.to_json()) for name, one in found.items()}
+    conditions = {name: loads(one.to_json(), name) for name, one in found.items()}
     document = {"schema_version": 1, "source": Path(args.data).name, "conditions": conditions}
-    try:
-        write_atomic(args.json, dump(document) + "\n")
-    except OSError as error:
-        raise UserError(f"cannot write {args.json}: {error.strerror}") from None
+    write_output(args.json, dump(document) + "\n", "--json")

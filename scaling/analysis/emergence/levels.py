@@ -230,7 +230,7 @@ def _seed_interval(metric: str, y: np.ndarray, mean: float, se: float) -> Span:
     half = t_quantile(0.975, len(y) - 1) * se
     if half == 0:
         return mean, mean
-    if _is_share(metric, y) and 0 < mean < 1:
+    if is_share(metric, y) and 0 < mean < 1:
         ends = special.logit(mean) + np.array([-half, half]) / (mean * (1 - mean))
         low, high = special.expit(ends)
     elif metric.startswith("logprob") and mean < 0:
@@ -240,7 +240,7 @@ def _seed_interval(metric: str, y: np.ndarray, mean: float, se: float) -> Span:
     return float(low), float(high)
 
 
-def _is_share(metric: str, y: np.ndarray) -> bool:
+def is_share(metric: str, y: np.ndarray) -> bool:
     """Whether the metric cannot leave [0, 1]."""
     bounded = metric in ("p_right", "expected_exact_match") or is_proportion(metric, y)
     return bounded and bool(((y >= 0) & (y <= 1)).all())
