@@ -12,6 +12,15 @@ from scaling.analysis.tables.cells import missing, numbers, row_names
 from scaling.errors import UserError
 
 _SHOWN = 40  # names of columns in a message
+# What others call it; letters that a comparison of spellings would not find.
+_USUAL = MappingProxyType(
+    {
+        "n_params": ("n", "params", "parameters", "num_params", "model size", "model_size", "size"),
+        "n_tokens": ("d", "tokens", "num_tokens", "train_tokens", "tokens_seen", "data"),
+        "flops": ("c", "compute", "compute_budget", "train_flops", "total_flops"),
+        "loss": ("l", "val_loss", "val loss", "eval_loss", "validation_loss", "final_loss"),
+    }
+)
 _OPERATORS = MappingProxyType(
     {
         "<=": operator.le,
@@ -88,6 +97,11 @@ def _as_numbers(column, quantity, unit, attrs) -> tuple[pd.Series, list[str]]:
     if pd.api.types.is_numeric_dtype(column) and unit is None:
         return column, []
     values, bad, notices = numbers(column, quantity, unit, attrs.get("decimal", ""))
+    if unit is not None and bad.any() and not np.isfinite(values).any():
+        raise UserError(
+            f"column {column.name!r}: not a number in {row_names(column.index, bad)} (first: "
+            f"{column[bad].iloc[0]}), so it has no unit"
+        )
     if not bad.any():
         return pd.Series(values, index=column.index), notices
     mixed = pd.Series(values, index=column.index, dtype=object)
@@ -106,15 +120,20 @@ def _unknown_column(name: str, table: pd.DataFrame, ours: Sequence[str]) -> User
     """The error for a column that is not there. ours: what was looked for under our names, so that
     the option can be typed for the nearest columns."""
     known = list(map(str, table.columns))
-    near = names.nearest(name, known)
+    near = _nearest(name, known)
     hint = "" if near is None else f"; did you mean {near!r}?"
-    pairs = {one: names.nearest(name if len(ours) == 1 else one, known) for one in ours}
+    pairs = {one: _nearest(name if len(ours) == 1 else one, known) for one in ours}
     if near is not None and all(map(units.named, pairs)) and all(pairs.values()):
         typed = ",".join(f"{one}={names.quoted(other)}" for one, other in pairs.items())
         hint += f" --map {names.for_shell(typed)}"
     more = f", and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
     listed = ", ".join(map(names.quoted, sorted(known)[:_SHOWN]))
-    return UserError(f"unknown column {name!r}{hint or ';'} known: {listed}{more}")
+    return UserError(f"unknown column {name!r}{hint}; known: {listed}{more}")
+
+
+def _nearest(name: str, known: Sequence[str]) -> str | None:
+    usual = (one for alias in _USUAL.get(name, ()) for one in known if one.lower() == alias)
+    return next(usual, None) or names.nearest(name, known)
 
 
 def parse_conditions(text: str, columns: Iterable[str] = ()) -> list[tuple[str, str, float | str]]:
