@@ -38,9 +38,11 @@ def emergence(argv: Sequence[str]) -> int:
     from scaling.analysis.plot import check_format, save
     from scaling.analysis.probe_table import load_probes
     from scaling.analysis.tables.choose import rename, select
+    from scaling.analysis.tables.join import joined
 
     check_format(args.plot)
     table = load_probes(args.data, steps=args.steps)
+    table, added = joined(table, args.join)
     mapping = column_map(args.map, table)
     units = assignments(args.unit, "--unit", names=[*mapping, *map(str, table.columns)])
     table, notices = rename(table, mapping, units)
@@ -57,13 +59,14 @@ def emergence(argv: Sequence[str]) -> int:
         above=args.above,
         n_items=args.n_items,
         bins=bins,
+        smooth_width=args.smooth_width,
         alpha=args.alpha,
         draws=args.draws,
         seed=args.seed,
     )
     page = chart(found, table, heat=heat, targets=targets)
     print("\n\n".join(map(str, found.values())))
-    for notice in notices:
+    for notice in added + notices:
         print(f"warning: {notice}")
     _write_json(args, found)
     save(page, args.plot)
@@ -73,7 +76,11 @@ def emergence(argv: Sequence[str]) -> int:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("data", metavar="DATA", help="sweep or run directory, CSV/JSONL/Parquet, or scores_*.json")
+    add(
+        "data",
+        metavar="DATA",
+        help="sweep or run directory, table, or results of lm-eval or BIG-bench",
+    )
     add("--metric", help="exact_match or accuracy unless said otherwise")
     add("--x", default="n_params", help="n_params, n_tokens, flops, loss or any column (n_params)")
     add_columns(parser)
@@ -86,6 +93,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--above", type=float, help="test the onset against this (chance, or 1/n if more)")
     add("--n-items", type=float, metavar="N", help="items behind every value")
     add("--bins", metavar="K|EDGES", help="bins of x: a number, or inner edges 1e21,1e22")
+    width = "10 to 90 %% of a smooth rise take this or more (0.4 decades of x, 0.03 of a loss)"
+    add("--smooth-width", type=float, metavar="DECADES", help=width)
     add("--heat", metavar="ROWS,COLUMNS", help="add a heat map: shots,n_params")
     add("--frontier", metavar="VALUE,...", help="add iso-accuracy lines over size and tokens")
     add("--alpha", type=float, default=0.05, help="family-wise level of the onset (0.05)")

@@ -63,6 +63,7 @@ def fit(argv: Sequence[str]) -> int:
     result = fit_law(
         law,
         table,
+        best_of=listed(args.best_of, table.columns) if args.best_of else (),
         holdout=args.holdout or None,
         bootstrap=bootstrap,
         profile=not args.no_profile,
@@ -190,7 +191,10 @@ def compare(argv: Sequence[str]) -> int:
         raise UserError(f"--n-columns {args.n_columns} needs --sensitivity")
     table, notices = _read(args, LAWS.load(names[0]).target.name)
     cluster = options.pop("cluster")
-    comparison = compare_laws(names, table, cluster=cluster, folds=args.folds, **options)
+    best_of = listed(args.best_of, table.columns) if args.best_of else ()
+    comparison = compare_laws(
+        names, table, cluster=cluster, folds=args.folds, best_of=best_of, **options
+    )
     print(comparison)
     for notice in notices:
         print(f"warning: {notice}")
@@ -198,7 +202,8 @@ def compare(argv: Sequence[str]) -> int:
         columns = listed(args.n_columns, table.columns) if args.n_columns else ["n_params"]
         for name in names:
             print(f"\nsensitivity of {name}")
-            _show(sensitivity(name, table, n_columns=columns, seed=args.seed), [])
+            varied = sensitivity(name, table, n_columns=columns, seed=args.seed, best_of=best_of)
+            _show(varied, [])
     if args.plot:
         from scaling.analysis.plot import comparison_figure, save
 
@@ -210,6 +215,11 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     kinds = "CSV and its kin, JSON, JSONL, Parquet or sweep directory"
     parser.add_argument("data", metavar="DATA", help=kinds)
     add_columns(parser)
+    parser.add_argument(
+        "--best-of",
+        metavar="COL,...",
+        help="of the rows at one point only the best over these: lr,batch",
+    )
     parser.add_argument(
         "--drop-highest", type=int, default=0, metavar="K", help="leave out the K highest targets"
     )

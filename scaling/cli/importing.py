@@ -11,6 +11,7 @@ from scaling.analysis.tables.names import assignments
 from scaling.cli.options import add_columns, column_map, verb_parser
 from scaling.errors import UserError
 from scaling.files import write_atomic
+from scaling.spreadsheet import frame_text
 
 if TYPE_CHECKING:
     import pandas
@@ -42,6 +43,7 @@ def import_(argv: Sequence[str]) -> int:
     if not args.out.parent.is_dir():
         raise UserError(f"--out: no such directory: {str(args.out.parent)!r}")
 
+    from scaling.analysis.tables.join import joined
     from scaling.analysis.tables.read import read
     from scaling.importers.columns import to_records
 
@@ -53,6 +55,8 @@ def import_(argv: Sequence[str]) -> int:
 
         source = f"wandb:{args.entity}/{args.project}"
         raw, notices = read(read_project(args.entity, args.project))
+    raw, added = joined(raw, args.join)
+    notices += added
     mapping = column_map(args.map, raw)
     if args.source == "wandb":
         mapping = default_mapping(raw) | mapping
@@ -85,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _write(table: "pandas.DataFrame", out: pathlib.Path) -> None:
     if out.suffix == ".csv":
-        write_atomic(out, table.to_csv(index=False))
+        write_atomic(out, frame_text(table))
         return
     temporary = out.with_name(f".{out.name}.tmp")
     try:

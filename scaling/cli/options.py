@@ -53,7 +53,7 @@ def verb_parser(verb: str, description: str, examples: str) -> argparse.Argument
 
 
 def add_columns(parser: argparse.ArgumentParser, conditions: bool = True) -> None:
-    """--map, --unit and, with `conditions`, --where."""
+    """--map, --unit, --join and, with `conditions`, --where."""
     many = {"action": "append", "default": []}
     parser.add_argument(
         "--map",
@@ -67,6 +67,9 @@ def add_columns(parser: argparse.ArgumentParser, conditions: bool = True) -> Non
         help="what it is in: K, M, B, T, PFLOPs, PF-days, bits, perplexity, percent or a factor",
         **many,
     )
+    parser.add_argument(
+        "--join", metavar="FILE", help="a second table with columns to add: run,n_params"
+    )
     if conditions:
         parser.add_argument(
             "--where", metavar="COND", help='rows to use: "flops<=1e21", "task=mmlu"', **many
@@ -77,9 +80,12 @@ def read_table(args: argparse.Namespace, source: object) -> tuple["pd.DataFrame"
     """The table of `source` (a path, or a table that was read), as --map and --unit say. Runs that
     are not complete are left out, unless --where speaks of their status."""
     from scaling.analysis.tables.choose import choose_status
+    from scaling.analysis.tables.join import joined
     from scaling.analysis.tables.read import as_table, read
 
     raw, notices = read(source)
+    raw, added = joined(raw, args.join)
+    notices += added
     mapping = column_map(args.map, raw)
     units = assignments(args.unit, "--unit", names=[*mapping, *map(str, raw.columns)])
     named = [*mapping, *raw.columns]

@@ -14,6 +14,8 @@ from scaling.analysis.tables import status, units
 from scaling.analysis.tables.cells import missing, numbers, row_names
 from scaling.analysis.tables.choose import rename, require
 from scaling.analysis.tables.doubts import doubts
+from scaling.analysis.tables.foreign.proposal import proposal
+from scaling.analysis.tables.names import quoted
 from scaling.analysis.tables.read import read
 from scaling.errors import UserError, unknown
 from scaling.record import schema
@@ -137,9 +139,13 @@ def _derive(table: pd.DataFrame) -> list[str]:
 def _require(table: pd.DataFrame, raw: pd.DataFrame, source: str) -> None:
     missing = [name for name in NEEDED if name not in table]
     if missing:
-        wanted = ",".join(f"{name}=COLUMN" for name in missing)
+        guess = proposal(raw.columns, missing)
+        wanted = ",".join(f"{name}={quoted(guess.get(name, 'COLUMN'))}" for name in missing)
         columns = ", ".join(map(str, raw.columns))
-        raise UserError(f"{source}: say --map {wanted}; its columns are: {columns}")
+        hint = raw.attrs.get("hint")
+        raise UserError(
+            f"{source}: say --map {wanted}; its columns are: {columns}" + (f"; {hint}" * bool(hint))
+        )
     for name in ("n_params", "n_tokens"):
         bad = (~(table[name] > 0) & table["loss"].notna()).to_numpy(bool)
         if bad.any():

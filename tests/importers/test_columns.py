@@ -138,7 +138,7 @@ def test_state_of_weights_and_biases_is_the_status():
     [
         ({}, {**MAP, "n_params": "sise"}, {}, "did you mean 'size'"),
         ({}, {**MAP, "n_parms": "lr"}, {}, "did you mean 'n_params'"),
-        ({}, {"n_params": "size", "loss": "val"}, {}, "n_tokens=COLUMN"),
+        ({}, {"n_params": "size", "loss": "val"}, {}, "n_tokens=tokens"),
         ({}, MAP, {"n_params": "bits"}, "unknown unit of n_params"),
         ({}, MAP, {"n_params": "-3"}, "factor must be positive"),
         ({}, MAP, {"lr": "K"}, "unknown mapped column"),

@@ -9,18 +9,10 @@ import pandas as pd
 
 from scaling.analysis.tables import names, status, units
 from scaling.analysis.tables.cells import missing, numbers, row_names
+from scaling.analysis.tables.foreign.proposal import proposal
 from scaling.errors import UserError
 
 _SHOWN = 40  # names of columns in a message
-# What others call it; letters that a comparison of spellings would not find.
-_USUAL = MappingProxyType(
-    {
-        "n_params": ("n", "params", "parameters", "num_params", "model size", "model_size", "size"),
-        "n_tokens": ("d", "tokens", "num_tokens", "train_tokens", "tokens_seen", "data"),
-        "flops": ("c", "compute", "compute_budget", "train_flops", "total_flops"),
-        "loss": ("l", "val_loss", "val loss", "eval_loss", "validation_loss", "final_loss"),
-    }
-)
 _OPERATORS = MappingProxyType(
     {
         "<=": operator.le,
@@ -120,20 +112,21 @@ def _unknown_column(name: str, table: pd.DataFrame, ours: Sequence[str]) -> User
     """The error for a column that is not there. ours: what was looked for under our names, so that
     the option can be typed for the nearest columns."""
     known = list(map(str, table.columns))
-    near = _nearest(name, known)
+    near = names.nearest(name, known)
     hint = "" if near is None else f"; did you mean {near!r}?"
-    pairs = {one: _nearest(name if len(ours) == 1 else one, known) for one in ours}
-    if near is not None and all(map(units.named, pairs)) and all(pairs.values()):
+    usual = proposal(known, ours)
+    pairs = {one: usual.get(one) or names.nearest(one, known) for one in ours}
+    if name not in ours:
+        pairs = {one: near or usual.get(one) for one in ours}
+    pairs = {one: other for one, other in pairs.items() if other and units.named(one)}
+    if pairs and len(set(pairs.values())) == len(pairs):
         typed = ",".join(f"{one}={names.quoted(other)}" for one, other in pairs.items())
-        hint += f" --map {names.for_shell(typed)}"
+        hint += f"{'' if hint else '; perhaps'} --map {names.for_shell(typed)}"
     more = f", and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
     listed = ", ".join(map(names.quoted, sorted(known)[:_SHOWN]))
-    return UserError(f"unknown column {name!r}{hint}; known: {listed}{more}")
-
-
-def _nearest(name: str, known: Sequence[str]) -> str | None:
-    usual = (one for alias in _USUAL.get(name, ()) for one in known if one.lower() == alias)
-    return next(usual, None) or names.nearest(name, known)
+    about = table.attrs.get("hint")
+    about = f"; {about}" if about else ""
+    return UserError(f"unknown column {name!r}{hint}; known: {listed}{more}{about}")
 
 
 def parse_conditions(text: str, columns: Iterable[str] = ()) -> list[tuple[str, str, float | str]]:

@@ -18,6 +18,7 @@ import pandas as pd
 from scaling.analysis.tables.cells import european, is_missing, numbers
 from scaling.analysis.tables.names import tidy
 from scaling.errors import UserError
+from scaling.spreadsheet import as_it_was
 
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "blanks", "&": "&"}
 _SAMPLE = 200  # lines that the separator is told from
@@ -237,7 +238,7 @@ def _numbered(grid: Grid, rows: Sequence[int]) -> str:
 
 def _name_columns(grid: Grid) -> None:
     """Tidy names, one for every column; columns without name and content go."""
-    names = [str(tidy(name)) for name in grid.header]
+    names = [str(tidy(as_it_was(name))) for name in grid.header]
     empty = [j for j, name in enumerate(names) if not name]
     filled = [j for j in empty if any(row[j].strip() for row in grid.rows)]
     if [j for j in filled if j > 0]:
@@ -282,7 +283,8 @@ def _column(cells: list[str], comma: bool) -> pd.Series:
         values, bad, _ = numbers(pd.Series(cells, dtype=object), decimal=",")
         values = None if bad.any() else values
     if values is None:
-        return pd.Series([None if c.lower() in _NOTHING else c for c in cells], dtype=object)
+        words = [None if c.lower() in _NOTHING else as_it_was(c) for c in cells]
+        return pd.Series(words, dtype=object)
     return _whole_or_float(cells, values)
 
 

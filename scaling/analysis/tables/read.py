@@ -16,6 +16,7 @@ import pandas as pd
 from scaling.analysis.tables import grid, objects, text
 from scaling.analysis.tables.cells import missing
 from scaling.analysis.tables.choose import rename
+from scaling.analysis.tables.foreign import format_of, translate
 from scaling.analysis.tables.names import quoted, tidy
 from scaling.analysis.tables.records import read_records
 from scaling.analysis.tables.status import keep_complete
@@ -66,6 +67,8 @@ def read(source: Any) -> tuple[pd.DataFrame, list[str]]:
             raise UserError("the table holds no rows")
         return table, notices
     path = Path(source)
+    if (known := format_of(path)) is not None:
+        return known.read(path)
     if path.is_dir():
         return read_records(path), []
     if not path.exists():
@@ -74,7 +77,8 @@ def read(source: Any) -> tuple[pd.DataFrame, list[str]]:
     table, more = _tidied(table, str(path))
     if table.empty:
         raise UserError(f"{path} holds no rows")
-    return table, notices + more
+    table, said = translate(table)
+    return table, [*notices, *more, *said]
 
 
 def _read_file(path: Path) -> tuple[pd.DataFrame, list[str]]:

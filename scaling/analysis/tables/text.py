@@ -109,7 +109,16 @@ def decoded(data: bytes, path: Path) -> tuple[str, list[str]]:
         raise UserError(f"{path} holds NUL bytes (first in line {row}): it is damaged or no text")
     if text.lstrip()[:20].lower().startswith(_PAGES):
         raise _other(path, "a web page or XML, not the table itself")
-    return text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff"), notices
+    return _plain_ends(text).lstrip("\ufeff"), notices
+
+
+def _plain_ends(text: str) -> str:
+    """Every end of a line as "\n"; a lone "\r" inside quotes belongs to its cell."""
+    parts = text.replace("\r\n", "\n").split('"')
+    if len(parts) % 2 == 0:  # a quote that is no pair: nothing is known to be inside
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+    parts[::2] = [outside.replace("\r", "\n") for outside in parts[::2]]
+    return '"'.join(parts)
 
 
 def is_parquet(data: bytes) -> bool:
