@@ -89,6 +89,11 @@ def _as_numbers(column, quantity, unit, attrs) -> tuple[pd.Series, list[str]]:
     if pd.api.types.is_numeric_dtype(column) and unit is None:
         return column, []
     values, bad, notices = numbers(column, quantity, unit, attrs.get("decimal", ""))
+    if unit is not None and bad.any() and not np.isfinite(values).any():
+        raise UserError(
+            f"column {column.name!r}: not a number in {row_names(column.index, bad)} (first: "
+            f"{column[bad].iloc[0]}), so it has no unit"
+        )
     if not bad.any():
         return pd.Series(values, index=column.index), notices
     mixed = pd.Series(values, index=column.index, dtype=object)
@@ -119,8 +124,7 @@ def _unknown_column(name: str, table: pd.DataFrame, ours: Sequence[str]) -> User
         hint += f"{'' if hint else '; perhaps'} --map {names.for_shell(typed)}"
     more = f", and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
     listed = ", ".join(map(names.quoted, sorted(known)[:_SHOWN]))
-    end = ";" if not hint or hint.startswith("; perhaps") else ""
-    return UserError(f"unknown column {name!r}{hint}{end} known: {listed}{more}{_about(table)}")
+    return UserError(f"unknown column {name!r}{hint}; known: {listed}{more}{_about(table)}")
 
 
 def _about(table: pd.DataFrame) -> str:

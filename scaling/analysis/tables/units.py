@@ -111,6 +111,7 @@ _KNOWN = MappingProxyType(
 PARAMS, TOKENS = Quantity("count", "parameters"), Quantity("count", "tokens")
 FLOPS, PF_DAYS = Quantity("compute", "FLOPs"), Quantity("compute", "PF-days", PF_DAY)
 LOSS, TASK_LOSS = Quantity("loss", "nats/token"), Quantity("loss", "bits or nats")
+SCORE = Quantity("loss", "any")
 FRACTION, COUNT = Quantity("fraction"), Quantity("count", "count")
 ANY, OTHER = Quantity("any"), Quantity("other")
 _DECLARED = MappingProxyType(
@@ -121,6 +122,7 @@ _DECLARED = MappingProxyType(
         "PF-days": PF_DAYS,
         "nats/token": LOSS,
         "bits/byte or nats": TASK_LOSS,
+        "nats/token or any": SCORE,
         "fraction": FRACTION,
         "updates": COUNT,
         "any": ANY,
