@@ -17,6 +17,7 @@ _EXAMPLES = """examples:
       --map flops=C --bins 1e21,1e22,1e23 --plot acc.png --json acc.json
   scaling emergence BIG-bench/bigbench/benchmark_tasks/arithmetic --metric exact_str_match \\
       --where 'group=BIG-G T=0' --where shots=2 --n-items 1000
+  scaling emergence lm_eval_results --metric acc --chance 0.25 --where label=arc_easy
 
 A rise is smooth when one of these explains it: a straight line in ln x, a power law (saturating or
 rising), a logistic, Gompertz or Weibull curve, each with 10 to 90 % of its rise over --smooth-width

@@ -5,13 +5,14 @@ was stated (`--unit n_params=M`, `--unit loss=nats`) is not doubted, nor is what
 """
 
 import math
+import re
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
 from scaling.analysis.tables.cells import numbers, row_names
-from scaling.analysis.tables.units import FLOPS, LOSS, PARAMS, TOKENS, Quantity
+from scaling.analysis.tables.units import FLOPS, LOSS, PARAMS, SCORE, TOKENS, Quantity
 from scaling.errors import UserError
 
 _FEWEST = 1e3  # parameters of a model, tokens of a training
@@ -21,6 +22,7 @@ _HIGH_MEDIAN = 9.5  # guessing by frequency alone comes to about 7.5
 _ODD_MEDIAN = 7.0
 _TOKENS_PER_PARAM = (1e-3, 1e5)
 _ODD_TOKENS_PER_PARAM = (1e-2, 3e4)
+_VOCABULARY = re.compile(r"(?:^|[^a-z])(?:n_?)?vocab(?:ulary)?(?:[_ ]?size)?$", re.IGNORECASE)
 _FLOPS_RATIO, _ODD_FLOPS_RATIO = 30.0, 3.0
 
 
@@ -64,14 +66,18 @@ def _count(name: str, values: np.ndarray, quantity: Quantity, table: pd.DataFram
 def _loss(name: str, values: np.ndarray, table: pd.DataFrame, quantity: Quantity) -> list[str]:
     middle, rows = float(np.nanmedian(values)), len(values)
     high = values > _HIGHEST_LOSS
-    insist = f"--unit {name}=nats if it is right"
-    if middle > _HIGH_MEDIAN or high.sum() * 10 > rows:
-        raise UserError(
-            f"{name} is {middle:g} in the middle of the table and {np.nanmax(values):g} at most, "
-            f"more than nats per token can be: say --unit {name}=perplexity (or bits), or {insist}"
-        )
     told = []
-    if high.any():
+    if middle > _HIGH_MEDIAN or high.sum() * 10 > rows:
+        much = (
+            f"{name} is {middle:g} in the middle of the table and {np.nanmax(values):g} at most, "
+            f"more than nats per token can be: "
+        )
+        if quantity != SCORE:
+            raise UserError(
+                f"{much}say --unit {name}=perplexity (or bits), or {name}=nats if it is right"
+            )
+        told.append(f"{much}if it is perplexity, --unit {name}=perplexity")
+    elif high.any():
         told.append(
             f"{name} is {values[high][0]:g} in {row_names(table.index, high)}, worse than guessing "
             f"in nats per token: diverged? --where '{name}<{_HIGHEST_LOSS:g}' leaves it out"
@@ -86,10 +92,8 @@ def _loss(name: str, values: np.ndarray, table: pd.DataFrame, quantity: Quantity
 
 def _against_vocabulary(name: str, values: np.ndarray, table: pd.DataFrame) -> list[str]:
     """ln V is the loss of guessing among the V tokens of a vocabulary."""
-    columns = [c for c in table if "vocab" in str(c).lower() and "non" not in str(c).lower()]
-    for column in columns:
+    for column in (c for c in table if _VOCABULARY.search(str(c))):
         sizes, bad, _ = numbers(table[column])
-        # Parameters of the vocabulary have its name too, and are no number of tokens.
         if bad.any() or not (np.isfinite(sizes) & (sizes >= 2) & (sizes <= 2e6)).all():
             continue
         above = values > 1.02 * np.log(sizes)
