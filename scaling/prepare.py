@@ -81,6 +81,11 @@ class Setup:
     def tokens_per_step(self) -> int:
         return self.config.train.batch_size * self.config.data.seq_len
 
+    def eval_steps(self, last: int) -> list[int]:
+        """The steps up to `last` after which the run is evaluated."""
+        steps = range(self.eval_every, last + 1, self.eval_every)
+        return [*steps, *([self.total_steps] if last == self.total_steps else [])]
+
     def next_stop(self, step: int) -> int:
         """The next step at which something besides training happens."""
         stops = [self.total_steps, *(kept for kept in self.keep_steps if kept > step)]

@@ -5,7 +5,6 @@ probe, step, every key of the groups (condition, shots, ...), n_items, chance, c
 and for every metric its mean `METRIC`, `METRIC_n` and `METRIC_sum_sq`.
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,12 +18,15 @@ from scaling.analysis.tables.read import load
 from scaling.analysis.tables.records import groups_of
 from scaling.analysis.tables.status import is_complete
 from scaling.errors import UserError
+from scaling.reading import read_json
+from scaling.shapes import FACTS, PLACES, PROBE
 
 _FACTS = ("run_id", "name", "n_params", "n_tokens", "flops", "loss")
 RUN_COLUMNS = (
     *("run_id", "name", "group", "seed", "n_params", "n_params_non_embedding", "n_tokens"),
     *("flops", "loss", "step"),
 )
+_RECORD = {f"{name}?": shape for name, shape in FACTS.items()} | {"probes?": {str: PROBE}}
 
 
 def load_probes(path: str | Path, *, steps: bool = False) -> pd.DataFrame:
@@ -99,7 +101,7 @@ def _read_directory(path: Path, steps: bool) -> pd.DataFrame:
     left_out: Counter[str] = Counter()
     n_files = 0
     for run in sorted({p.parent for p in path.rglob("config.json")} | _with_records(path)):
-        record = _json(run / "record.json")
+        record = _json(run / "record.json", _RECORD)
         status = str(record.get("status", "unfinished"))
         facts = _facts(record, run, groups)
         if is_complete(status):
@@ -135,23 +137,17 @@ def _with_records(path: Path) -> set[Path]:
     return {p.parent for p in path.rglob("record.json")}
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path, shape: Any = dict) -> dict[str, Any]:
     """The object in a file; {} when there is none yet. Raises UserError when it is broken."""
     if not path.is_file():
         return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path} does not hold a JSON object")
-    return value
+    return read_json(path, shape)
 
 
 def _sweep_groups(path: Path) -> dict[str, str]:
     """run_id -> group, from the nearest sweep.json."""
     for at in (path, path.parent, path.parent.parent):
-        runs = _json(at / "sweep.json").get("runs")
+        runs = _json(at / "sweep.json", PLACES).get("runs")
         if runs:
             return {r["run_id"]: groups_of(r) for r in runs}
     return {}
@@ -197,7 +193,7 @@ def _step_rows(run: Path, facts: Mapping[str, Any], record: Mapping[str, Any]) -
     """The intermediate results of a run. The final loss is not theirs, so it is left out."""
     final_tokens, final_flops = record.get("n_tokens"), record.get("flops")
     for path in sorted(run.glob("probes/*/step_*.json")):
-        result = _json(path)
+        result = _json(path, PROBE)
         tokens = result.get("n_tokens")
         at = {**facts, "n_tokens": tokens}
         if tokens != final_tokens:

@@ -22,10 +22,13 @@ from scaling.data.corpus import Corpus, TokenFile, open_corpus, split, whole
 from scaling.data.encoders import Encoder
 from scaling.data.source import OpenSource
 from scaling.errors import UserError
+from scaling.reading import loads, read_json
 
 _LOG = logging.getLogger(__name__)
 _BATCH_BYTES = 4_000_000
 _SEVERAL = 5
+_META = {"n_tokens": int, "dtype": str, "separator": (int, None), "manifest": str}
+_META |= {"n_bytes": int, "n_duplicates": int, "skipped": dict}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Names:
         return self.path.read_text().splitlines()
 
     def __call__(self, document: int) -> str:
-        return json.loads(self._lines[document])
+        return loads(self._lines[document], str(self.path), str)
 
     def __getstate__(self):
         return {"path": self.path}
@@ -98,7 +101,7 @@ def build_corpus(
 
 def load_corpus(directory: Path) -> tuple[Corpus, dict[str, Any]]:
     """(corpus, meta) of a built directory."""
-    meta = json.loads((directory / "meta.json").read_text())
+    meta = read_json(directory / "meta.json", _META)
     n = meta["n_tokens"]
     has_widths = (directory / "widths.bin").exists()
     corpus = Corpus(

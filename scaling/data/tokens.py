@@ -15,6 +15,7 @@ from scaling.data.hashing import key_of, mix
 from scaling.data.megatron import read_index
 from scaling.data.source import OpenSource, show_ids
 from scaling.errors import UserError
+from scaling.reading import read_json
 
 _CHUNK = 1 << 22
 
@@ -159,5 +160,5 @@ def _scan(file: TokenFile, separator: int | None, cache: Path) -> dict:
         return hashlib.sha256(name.encode()).hexdigest()
 
     directory = build_once(cache, key_of_files([file.path], "scan", file.dtype, separator), build)
-    facts = json.loads((directory / "scan.json").read_text())
+    facts = read_json(directory / "scan.json", {"sha256": str, "largest": int})
     return facts | {"separators": np.load(directory / "separators.npy")}
