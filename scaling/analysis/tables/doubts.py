@@ -16,6 +16,7 @@ from scaling.analysis.tables.units import FLOPS, LOSS, PARAMS, SCORE, TOKENS, Qu
 from scaling.errors import UserError
 
 _FEWEST = 1e3  # parameters of a model, tokens of a training
+_FEW = {PARAMS: 1e4, TOKENS: 1e5}  # so that it is said
 _MOST = {PARAMS: 1e13, TOKENS: 1e16}
 _HIGHEST_LOSS = 15.0  # nats a token: guessing among three million words
 _HIGH_MEDIAN = 9.5  # guessing by frequency alone comes to about 7.5
@@ -37,7 +38,7 @@ def doubts(table: pd.DataFrame, columns: Mapping[str, Quantity]) -> list[str]:
         if name in stated or not len(values_known):
             continue
         if quantity in (PARAMS, TOKENS):
-            _count(name, values, quantity, table)
+            notices += _count(name, values, quantity, table)
         if quantity.kind == "loss":
             notices += _loss(name, values, table, quantity)
         if quantity.kind == "fraction":
@@ -45,14 +46,14 @@ def doubts(table: pd.DataFrame, columns: Mapping[str, Quantity]) -> list[str]:
     return notices + _together(table, columns, stated)
 
 
-def _count(name: str, values: np.ndarray, quantity: Quantity, table: pd.DataFrame) -> None:
+def _count(name: str, values: np.ndarray, quantity: Quantity, table: pd.DataFrame) -> list[str]:
     middle, what = float(np.nanmedian(values)), quantity.group
     low, high = values < _FEWEST, values > _MOST[quantity]
     if low.any() and middle < _FEWEST:
         guess = "B" if middle < 10 or quantity == TOKENS else "M"
         raise UserError(
             f"{name} is {middle:g} in the middle of the table, and no model has so few {what}: "
-            f"say --unit {name}={guess} (K, M, B, T), or --unit {name}=1 if it is right"
+            f"say --unit {name}={guess} (K, M, B, T, log10), or --unit {name}=1 if it is right"
         )
     if low.any() or high.any():
         odd = low if low.any() else high
@@ -61,6 +62,12 @@ def _count(name: str, values: np.ndarray, quantity: Quantity, table: pd.DataFram
             f"middle of the table: another unit than {what}? Mend the cells, or say "
             f"--unit {name}=M (K, B, T), or --unit {name}=1 if it is right"
         )
+    if middle < _FEW[quantity]:
+        return [
+            f"{name} has a median of {middle:g}, few {what}: if that is in thousands or millions, "
+            f"say --unit {name}=K (M, B)"
+        ]
+    return []
 
 
 def _loss(name: str, values: np.ndarray, table: pd.DataFrame, quantity: Quantity) -> list[str]:
@@ -158,7 +165,7 @@ def _flops(table: pd.DataFrame, ratio: float, columns: Mapping[str, Quantity]) -
     if far and read and not (sparse and 1e-3 < ratio < 1):
         raise UserError(
             f"{told}: one of the three is in another unit; say which, as in --unit flops=PFLOPs, "
-            "n_params=M or n_tokens=B, or --unit flops=FLOPs if all are right"
+            "n_params=M or n_tokens=B, or flops=FLOPs if all are right (of one device of many?)"
         )
     return [f"{told}: check their units"]
 

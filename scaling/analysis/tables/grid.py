@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from scaling.analysis.tables.cells import european, is_missing, numbers
+from scaling.analysis.tables.cells import decimal_of, is_missing, numbers
 from scaling.analysis.tables.names import tidy
 from scaling.errors import UserError
 from scaling.spreadsheet import as_it_was
@@ -254,7 +254,8 @@ def _name_columns(grid: Grid) -> None:
 
 def _typed(grid: Grid) -> pd.DataFrame:
     columns = [[cell.strip() for cell in column] for column in zip(*grid.rows, strict=True)]
-    comma = grid.separator != "," and european(columns)
+    decimal = decimal_of(columns)
+    comma = decimal == "," and grid.separator != ","
     if comma:
         name = grid.path.rsplit("/", 1)[-1]
         grid.notices.append(f"{name}: decimals have a comma")
@@ -262,7 +263,9 @@ def _typed(grid: Grid) -> pd.DataFrame:
     table = pd.concat([pd.Series(s) for s in series], axis=1) if series else pd.DataFrame()
     table.columns = grid.header
     table.index = pd.Index(grid.numbers)
-    table.attrs["decimal"] = "," if comma else ""
+    table.attrs["decimal"] = decimal
+    if len(columns) == 1:
+        table.attrs["hint"] = "no comma, semicolon, tab or bar parts its lines into cells"
     return table
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scaling.analysis.tables.read import read
+from scaling.analysis.tables.read import as_table, read
 from scaling.errors import UserError
 
 NAMES = ["n_params", "Verlust (é)", "run, name", 'say "x"', "step"]
@@ -191,3 +191,21 @@ def test_blank_rows_of_a_dataframe_and_its_numbers():
 def test_what_is_no_table(source):
     with pytest.raises(UserError):
         read(source)
+
+
+def test_commas_that_nothing_tells_are_no_thousands(tmp_path):
+    rows = "20,000;1,000;4,256\n50,000;3,000;3,954\n"
+    (tmp_path / "t.csv").write_text(f"Params (M);Tokens (B);loss\n{rows}")
+    mapping = {"n_params": "Params (M)", "n_tokens": "Tokens (B)"}
+    with pytest.raises(UserError, match=r"'50,000' may be a decimal or thousands"):
+        as_table(tmp_path / "t.csv", mapping)
+    # One number that can be read in one way tells of the others.
+    for last, size in (("4,25", 20e6), ("4.25", 20e9)):
+        text = f"Params (M);Tokens (B);loss\n{rows}".replace("4,256", last).replace("3,954", last)
+        (tmp_path / "t.csv").write_text(text)
+        assert as_table(tmp_path / "t.csv", mapping)[0]["n_params"][0] == size
+
+
+def test_dates_and_versions_do_not_decide_what_a_comma_means(tmp_path):
+    (tmp_path / "t.csv").write_text("date;version;loss\n1.2.2024;1.0.3;4,25\n3.2.2024;1.0.4;3,95\n")
+    assert read(tmp_path / "t.csv")[0]["loss"].tolist() == [4.25, 3.95]

@@ -84,6 +84,8 @@ def test_the_cells_of_a_column_decide_together():
     assert cells("1,000,000", "20,000", "1,234") == [1e6, 2e4, 1234]
     assert cells("3,25", "1,234", quantity=OTHER) == [3.25, 1.234]
     assert cells("1,234", "2,345", quantity=OTHER, decimal=",") == [1.234, 2.345]
+    with pytest.raises(UserError, match="may be a decimal"):
+        cells("1,234", decimal="?")
     with pytest.raises(UserError, match=r"'1,234' may be a decimal or thousands"):
         cells("1,234", quantity=OTHER)
     with pytest.raises(UserError, match=r"row 1 \('1,5'\) and row 2 \('1.25'\)"):
