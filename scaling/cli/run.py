@@ -7,7 +7,7 @@ import sys
 
 from scaling.cli.options import named_path
 from scaling.errors import UserError
-from scaling.interrupt import leave_on_sigterm
+from scaling.interrupt import leaving_when_asked
 
 DESCRIPTION = """\
 Do one run of the sweep in OUT, with the code and the options that the sweep was started with.
@@ -52,12 +52,12 @@ def add_run_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--cache-dir", metavar="DIR", help="corpora and compiled programs")
 
 
+@leaving_when_asked()
 def run(argv: list[str]) -> int:
     """The verb. Returns the exit status."""
     args = parser().parse_args(argv)
     out = args.out.absolute()
     _enter_snapshot(out, argv)
-    leave_on_sigterm()
     from scaling.sweep.logs import redacted
 
     # An engine keeps what its jobs say.

@@ -1,13 +1,13 @@
 """`scaling runs`: the table of a sweep's records."""
 
 import argparse
-import csv
 import io
 from collections import Counter
 from typing import Any
 
 from scaling.cli.options import named_path
 from scaling.errors import UserError
+from scaling.spreadsheet import csv_text
 from scaling.terminal import printable
 
 EPILOG = """\
@@ -40,7 +40,7 @@ def runs(argv: list[str]) -> int:
     from scaling.sweep.manifest import read_sweep
     from scaling.sweep.rows import rows
 
-    writers = {"--csv": (args.csv, _to_csv), "--parquet": (args.parquet, _to_parquet)}
+    writers = {"--csv": (args.csv, csv_text), "--parquet": (args.parquet, _to_parquet)}
     asked = {flag: pair for flag, pair in writers.items() if pair[0] is not None}
     for flag, (path, _) in asked.items():
         check_output(path, flag)
@@ -53,15 +53,6 @@ def runs(argv: list[str]) -> int:
     said = ", ".join(f"{n:,} {state}" for state, n in counts.most_common())
     print(f"{len(table):,} runs: {said}")
     return 0
-
-
-def _to_csv(table: list[dict[str, Any]]) -> str:
-    columns = list(dict.fromkeys(name for row in table for name in row))
-    file = io.StringIO(newline="")
-    writer = csv.DictWriter(file, columns, restval="")
-    writer.writeheader()
-    writer.writerows(table)
-    return file.getvalue()
 
 
 def _to_parquet(table: list[dict[str, Any]]) -> bytes:

@@ -9,9 +9,9 @@ from scaling.errors import UserError
 from scaling.reading import MOST_DEPTH, NUMBER, Missing, loads, read_json, read_rows
 
 ROOT = pathlib.Path(__file__).parents[2]
-# JSON lines of other people's documents: what is wrong with one is the source's to say, and half
-# a character must stay one, so that it is refused and not trained on.
-_DOCUMENTS = "scaling/data/text.py"
+# JSON of other people: what is wrong with it is the reader's of documents or tables to say, and half
+# a character of a document must stay one, so that it is refused and not trained on.
+_THEIRS = ("scaling/data/", "scaling/analysis/tables/")
 SHAPE = {
     "a": int,
     "b?": (str, None),
@@ -26,7 +26,7 @@ def test_json_is_parsed_at_the_door_only():
     outside = []
     for path in sorted([*ROOT.glob("scaling/**/*.py"), *ROOT.glob("launch/**/*.py")]):
         name = path.relative_to(ROOT).as_posix()
-        if name in ("scaling/reading.py", _DOCUMENTS):
+        if name == "scaling/reading.py" or name.startswith(_THEIRS):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             parses = isinstance(node, ast.Attribute) and node.attr in ("load", "loads")
