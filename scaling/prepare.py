@@ -86,6 +86,11 @@ class Setup:
     def tokens_per_step(self) -> int:
         return self.config.train.batch_size * self.config.data.seq_len
 
+    def eval_steps(self, last: int) -> list[int]:
+        """The steps up to `last` after which the run is evaluated."""
+        steps = range(self.eval_every, last + 1, self.eval_every)
+        return [*steps, *([self.total_steps] if last == self.total_steps else [])]
+
     def next_stop(self, step: int) -> int:
         """The next step at which something besides training happens."""
         stops = [self.total_steps, *(kept for kept in self.keep_steps if kept > step)]
@@ -163,7 +168,7 @@ def prepare(config: RunConfig, args: RunArgs) -> Setup:
     )
     total = config.train.duration.steps(rates, field="train.duration")
     target = Target(config.data, pipeline.vocab_size, config.data.seq_len)
-    warnings = []
+    warnings = [*pipeline.warnings]
     if pipeline.unique_tokens and total * rates.tokens_per_step > pipeline.unique_tokens:
         epochs = total * rates.tokens_per_step / pipeline.unique_tokens
         warnings.append(f"tokens repeat: {epochs:.2f} epochs of {pipeline.unique_tokens} tokens")

@@ -15,6 +15,7 @@ import pandas as pd
 
 from scaling.analysis.assemble import assemble
 from scaling.analysis.bootstrap import Bootstrap, draw, draw_reduced
+from scaling.analysis.draws import basins
 from scaling.analysis.intervals import Spread, profiles, spread, t_quantile
 from scaling.analysis.law import TRANSFORMS, Law
 from scaling.analysis.laws import LAWS
@@ -132,13 +133,16 @@ def fit(
     if bootstrap and at is not None:
         labels = _groups(frame, cluster) if cluster else None
         if type(law).reduce is Law.reduce:
-            draws, converged = draw(bootstrap, problem, z, lo, hi, seed, labels)
+            places = basins(problem, solution, z, f, lo, hi)
+            drawn = draw(bootstrap, problem, places, lo, hi, seed, labels)
         else:
 
             def pose_again(rows: pd.DataFrame) -> Problem:
                 return pose(law, law.reduce(rows), loss_name, delta)
 
-            draws, converged = draw_reduced(bootstrap, pose_again, frame, z, lo, hi, seed, labels)
+            drawn = draw_reduced(bootstrap, pose_again, frame, z[None], lo, hi, seed, labels)
+        draws, converged = drawn.z, drawn.converged
+        warnings += drawn.remarks
     result = assemble(
         problem=problem,
         loss_name=loss_name,

@@ -3,10 +3,10 @@
 import dataclasses
 import json
 import math
-import pathlib
 from typing import Any
 
 from scaling.cli.flags import EXAMPLES, Parser, open_config
+from scaling.cli.options import named_path
 from scaling.config import RunConfig
 from scaling.errors import UserError
 from scaling.limits import bytes_text
@@ -49,7 +49,7 @@ def parser() -> Parser:
     p.add_argument("--compiler", action="store_true", help="let XLA count FLOPs too (seconds)")
     p.add_argument("--device", metavar="NAME", help="of a sweep: not this machine's but this one")
     p.add_argument("--yes", action="store_true", help="of a sweep: more than 10,000 runs are meant")
-    p.add_argument("--cache-dir", type=pathlib.Path, help="where corpora are kept")
+    p.add_argument("--cache-dir", type=named_path, help="where corpora are kept")
     p.add_argument("--json", action="store_true", help="print one JSON object")
     return p
 
