@@ -23,6 +23,7 @@ LAYERS = {
     "scaling.reading": 0,
     "scaling.shapes": 0,
     "scaling.terminal": 0,
+    "scaling.limits": 0,
     "scaling.redact": 0,
     "scaling.spreadsheet": 0,
     "scaling.durations": 0,
@@ -69,6 +70,7 @@ LAYERS = {
 }
 # Analysis stands beside the tower: it may use these and itself.
 ANALYSIS_MAY_USE = (
+    "scaling.limits",
     "scaling.analysis",
     "scaling.errors",
     "scaling.registry",

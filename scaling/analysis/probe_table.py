@@ -13,10 +13,12 @@ from typing import Any
 
 import pandas as pd
 
+from scaling.analysis.tables.cells import numbers
 from scaling.analysis.tables.foreign import format_of
 from scaling.analysis.tables.read import load
 from scaling.analysis.tables.records import groups_of
 from scaling.analysis.tables.status import is_complete
+from scaling.analysis.tables.units import FRACTION
 from scaling.errors import UserError
 from scaling.reading import read_json
 from scaling.shapes import FACTS, PLACES, PROBE
@@ -46,8 +48,22 @@ def load_probes(path: str | Path, *, steps: bool = False) -> pd.DataFrame:
         table = _read_directory(path, steps)
     else:
         table, notices = load(path)
-        table.attrs["warnings"] = notices
+        table, more = _percent_cells(table)
+        table.attrs["warnings"] = notices + more
     return table
+
+
+def _percent_cells(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Columns whose cells are written 25.5%, as fractions."""
+    notices = []
+    for name in table.columns:
+        cells = table[name].dropna()
+        if len(cells) and all(isinstance(c, str) and c.rstrip().endswith("%") for c in cells):
+            values, bad, said = numbers(table[name], FRACTION)
+            if not bad.any():
+                table = table.assign(**{name: values})
+                notices += said
+    return table, notices
 
 
 def metrics_of(table: pd.DataFrame) -> list[str]:
@@ -99,7 +115,7 @@ def _read_directory(path: Path, steps: bool) -> pd.DataFrame:
     groups = _sweep_groups(path)
     rows: list[dict[str, Any]] = []
     left_out: Counter[str] = Counter()
-    n_files = 0
+    labels: Counter[str] = Counter()  # of results at any step
     for run in sorted({p.parent for p in path.rglob("config.json")} | _with_records(path)):
         record = _json(run / "record.json", _RECORD)
         status = str(record.get("status", "unfinished"))
@@ -109,14 +125,14 @@ def _read_directory(path: Path, steps: bool) -> pd.DataFrame:
                 rows += _rows(facts, label, result)
         else:
             left_out[status] += 1
-        n_files += sum(1 for _ in run.glob("probes/*/step_*.json"))
+        labels.update(path.parent.name for path in run.glob("probes/*/step_*.json"))
         if steps and status != "diverged":
             rows += _step_rows(run, facts, record)
     if not rows:
         kinds = ", ".join(f"{n} {kind}" for kind, n in left_out.most_common())
         way = (
-            f"{n_files} of checkpoints are there: --steps reads them"
-            if n_files
+            f"{labels.total()} of checkpoints are there: --steps reads them"
+            if labels
             else "`scaling probe DIR --probe=...` makes them"
         )
         raise UserError(
@@ -124,6 +140,8 @@ def _read_directory(path: Path, steps: bool) -> pd.DataFrame:
             f"{way}"
         )
     table = pd.DataFrame(rows)
+    if early := sorted(labels.keys() - set(table["label"])):
+        table.attrs["hint"] = f"{', '.join(early)} was asked before the end only: add --steps"
     if steps:  # the last step is both in the record and in its own file
         same = ["run_id", "label", "step", *(k for k in keys_of(table) if k != "label")]
         table = table.drop_duplicates(same, ignore_index=True)

@@ -17,7 +17,11 @@ _EXAMPLES = """examples:
       --map flops=C --bins 1e21,1e22,1e23 --plot acc.png --json acc.json
   scaling emergence BIG-bench/bigbench/benchmark_tasks/arithmetic --metric exact_str_match \\
       --where 'group=BIG-G T=0' --where shots=2 --n-items 1000
+  scaling emergence lm_eval_results --metric acc --chance 0.25 --where label=arc_easy
 
+A rise is smooth when one of these explains it: a straight line in ln x, a power law (saturating or
+rising), a logistic, Gompertz or Weibull curve, each with 10 to 90 % of its rise over --smooth-width
+or more. It is a break when all of them are rejected at 5 % (docs/emergence.md).
 Without --by, conditions that vary (label, shots, ...) are analysed one by one.
 Exit status: 0 done (read `verdict` in the result), 2 bad input."""
 

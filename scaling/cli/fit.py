@@ -17,6 +17,8 @@ _FIT_EXAMPLES = """examples:
   scaling fit sheet.csv --map 'n_params=Params (M),n_tokens="Tokens, seen",loss=Val Loss' \\
       --unit n_tokens=B
   scaling fit sweep/ --law chinchilla --where "flops<=1e21" --holdout "flops>1e21"
+  scaling fit lr_sweep.csv --law chinchilla --best-of lr,batch
+  scaling fit chart.csv --join sizes.csv --map n_tokens=step,loss=val/loss --unit n_tokens=262144
   scaling fit results.csv --law chinchilla --drop-highest 5 --bootstrap 4000 --json fit.json
   scaling fit curves.jsonl --law multi_power --bootstrap 200 --cluster curve --plot fit.svg
 

@@ -76,7 +76,7 @@ def _table(runs: list[dict[str, Any]]) -> Any:
     from rich.table import Table
 
     from scaling.accounting import DEFAULT_CONVENTION
-    from scaling.cli.plan import bytes_text
+    from scaling.limits import bytes_text
 
     caption = f"FLOPs by {DEFAULT_CONVENTION!r}; own: without what the parent has done"
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=caption, caption_justify="left")

@@ -12,6 +12,7 @@ from scaling.cli.options import named_path
 from scaling.cli.run import add_run_arguments
 from scaling.errors import UserError
 from scaling.interrupt import leaving_when_asked
+from scaling.limits import check_path
 
 DESCRIPTION = f"""\
 Run every run of a sweep config. The same command again goes on: what is complete is skipped, what
@@ -93,6 +94,7 @@ def sweep(argv: list[str]) -> int:
 
     if args.checkpoint_every:
         Duration.parse(args.checkpoint_every, field="--checkpoint-every")
+    check_path(args.out, "--out")
     out = args.out.absolute()
     pricer = Pricer(cache_dir=args.cache_dir)
     wanted = expand(loose, pricer=pricer, max_runs=None if args.yes else MAX_RUNS)

@@ -16,7 +16,7 @@ from filelock import FileLock
 from scaling.errors import UserError
 from scaling.reading import read_json
 
-_FORMAT = 1  # Part of every key: a new layout never meets an old directory.
+_FORMAT = 2  # Part of every key: a new layout never meets an old directory.
 _SIZES = "sizes.json"
 
 

@@ -9,9 +9,9 @@ from scaling.errors import UserError
 from scaling.reading import MOST_DEPTH, NUMBER, Missing, loads, read_json, read_rows
 
 ROOT = pathlib.Path(__file__).parents[2]
-# JSON of other people: what is wrong with it is the reader's of documents or tables to say, and half
-# a character of a document must stay one, so that it is refused and not trained on.
-_THEIRS = ("scaling/data/", "scaling/analysis/tables/")
+# JSON of other people: what is wrong with it is for the reader of documents or tables to say, and
+# half a character of a document must stay one, so that it is refused and not trained on.
+_THEIRS = ("scaling/data/formats/", "scaling/analysis/tables/")
 SHAPE = {
     "a": int,
     "b?": (str, None),

@@ -155,6 +155,13 @@ def named(name: str) -> Quantity | None:
     return next((q for pattern, q in _NAMED if re.fullmatch(pattern, str(name))), None)
 
 
+def meant(unit: str) -> Quantity:
+    """The quantity of a column of any name that is stated to be in `unit`: "percent" is said of
+    shares, all else of anything."""
+    share = FRACTION.unit(unit)
+    return ANY if share is None or share.convert(np.float64(1.0)) == 1 else FRACTION
+
+
 def of_header(header: str, quantity: Quantity) -> Unit | None:
     """The unit that a header states for a quantity, or None when it states none or ours.
 

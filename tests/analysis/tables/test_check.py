@@ -49,13 +49,13 @@ def test_sweep_directory_leaves_out_unfinished_runs_aloud(tmp_path):
     statuses = ["complete", "diverged", "complete", "interrupted", "diverged"]
     for i, status in enumerate(statuses):
         (tmp_path / "a" / f"run{i}").mkdir(parents=True)
-        record = {"run_id": i, "status": status, "loss": 2.0, "params": {"total": 10 + i}}
+        record = {"run_id": str(i), "status": status, "loss": 2.0, "params": {"total": 10 + i}}
         (tmp_path / "a" / f"run{i}" / "record.json").write_text(json.dumps(record))
     (tmp_path / "killed").mkdir()
     (tmp_path / "killed" / "config.json").write_text("{}")
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / "record.json").write_text('{"status": "comp')
-    runs = [{"run_id": 2, "group": "text", "also_in": ["luck"], "axes": {"width": 16}}]
+    runs = [{"run_id": "2", "group": "text", "also_in": ["luck"], "axes": {"width": 16}}]
     (tmp_path / "sweep.json").write_text(json.dumps({"runs": runs}))
     table, notices = load(tmp_path)
     assert list(table["params.total"]) == [10, 12]
@@ -71,7 +71,7 @@ def test_sweep_directory_leaves_out_unfinished_runs_aloud(tmp_path):
 def test_a_broken_description_of_a_sweep_is_refused(tmp_path):
     (tmp_path / "record.json").write_text('{"status": "complete"}')
     (tmp_path / "sweep.json").write_text("[]")
-    with pytest.raises(UserError, match="not the description of a sweep"):
+    with pytest.raises(UserError, match="must be an object"):
         load(tmp_path)
 
 
