@@ -86,10 +86,10 @@ def _load(mine: list[str]) -> ml_collections.ConfigDict:
 
 
 def _override(plain: ml_collections.ConfigDict, mine: list[str]) -> ml_collections.ConfigDict:
-    """A copy of `plain` with the fields that the command line sets."""
+    """`plain` with the fields that the command line sets; it is changed."""
     # absl registers the config under a flag name; a private FlagValues keeps calls independent.
     values, argv = flags.FlagValues(), ["scaling", *(a for a in mine if a[:9] != "--config=")]
-    config_flags.DEFINE_config_dict("config", plain.copy_and_resolve_references(),
+    config_flags.DEFINE_config_dict("config", plain,
                                     flag_values=values, sys_argv=argv)  # fmt: skip
     values(argv)
     return values.config

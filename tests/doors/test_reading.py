@@ -9,8 +9,8 @@ from scaling.errors import UserError
 from scaling.reading import MOST_DEPTH, NUMBER, Missing, loads, read_json, read_rows
 
 ROOT = pathlib.Path(__file__).parents[2]
-# JSON of other people: what is wrong with it is the reader's of documents or tables to say, and half
-# a character of a document must stay one, so that it is refused and not trained on.
+# JSON of other people: what is wrong with it is the reader's of documents or tables to say, and
+# half a character of a document must stay one, so that it is refused and not trained on.
 _THEIRS = ("scaling/data/", "scaling/analysis/tables/")
 SHAPE = {
     "a": int,
