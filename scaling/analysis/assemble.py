@@ -42,10 +42,12 @@ def assemble(
     """Turns the numbers of the engine into a Fit: intervals, status, warnings."""
     law, names = problem.law, [p.name for p in problem.law.params]
     n, free = problem.n, lo < hi
-    dof = max(n - int(free.sum()), 1)
+    dof = rows_dof = max(n - int(free.sum()), 1)
+    if spread is not None and spread.dof is not None:
+        dof = spread.dof
     if spread is None:
         nothing = np.zeros((len(names), len(names)))
-        spread = Spread(nothing, np.zeros(len(names)), np.inf, free)
+        spread = Spread(nothing, np.zeros(len(names)), np.inf, free, np.full(n, np.nan))
         z, r = np.full(len(names), np.nan), np.full(n, np.nan)
     else:
         r, _ = residuals(problem, z)
@@ -91,7 +93,6 @@ def assemble(
     if bootstrap is not None and draws is not None:
         facts = {"method": bootstrap.method, "n": bootstrap.n, "cluster": bootstrap.cluster}
         facts |= {"used": len(draws), "converged": draws_converged}
-    inflate = np.sqrt(n / dof)
     return Fit(
         law=law,
         status=status,
@@ -101,7 +102,8 @@ def assemble(
         derived=derived,
         starts=starts,
         basins=basins,
-        warnings=warnings + _remarks(law, params, status, touching, draws_converged, facts, dof),
+        warnings=warnings
+        + _remarks(law, params, status, touching, draws_converged, facts, rows_dof),
         loss=loss_name,
         delta=problem.delta,
         seed=seed,
@@ -111,7 +113,7 @@ def assemble(
         box=np.stack([lo, hi]),
         cov=spread.cov,
         dof=dof,
-        residual_quantiles=np.quantile(r * inflate, np.linspace(0, 1, _QUANTILES)),
+        residual_quantiles=np.quantile(spread.errors, np.linspace(0, 1, _QUANTILES)),
         ranges={
             c.name: (float(table[c.name].min()), float(table[c.name].max()))
             for c in law.columns

@@ -109,6 +109,8 @@ class Law(abc.ABC):
     linear_space: str = "log"  # "log": log_predict is linear in them; "linear": predict is
     # The column that says which rows belong together (one training run, one curve), or None.
     cluster: str | None = None
+    # Ways to weigh what `reduce` makes of the runs, the default first; `weighted` switches.
+    weightings: tuple[str, ...] = ()
     # Sentences printed beside every result, such as a known bias of the method.
     notes: tuple[str, ...] = ()
     # Results in the literature, {source: parameter values}: shown beside a fit, never used by it.
@@ -142,6 +144,10 @@ class Law(abc.ABC):
         `weight`. It is repeated on every bootstrap resample of the runs. Raises UserError when the
         table cannot be reduced (one budget only). It may set `.attrs["warnings"]`: list of str."""
         return table
+
+    def weighted(self, how: str) -> "Law":
+        """The same law with another of its `weightings`."""
+        raise NotImplementedError(f"{self.name} has no weightings")
 
     @property
     def input_columns(self) -> tuple[Column, ...]:
