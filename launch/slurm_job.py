@@ -22,6 +22,7 @@ import time
 
 from launch.slurm_client import number_of, queue, states_of
 from scaling.files import dump, write_atomic
+from scaling.interrupt import REQUESTS, listening
 from scaling.sweep.logs import new_log
 from scaling.sweep.protocol import AGAIN, FAILED
 from scaling.sweep.survey import newest_checkpoint
@@ -35,14 +36,19 @@ _PATIENCE_S = 600  # for a controller that is down when the run wants to be requ
 
 def main(argv: list[str]) -> int:
     """Runs the array's member; returns the exit status of `scaling run`."""
-    file = pathlib.Path(argv[0])
+    # Slurm may signal the whole job, or this process alone (`--signal=B:USR1@120`). It stays, to
+    # requeue, and has the run asked to save: srun hands SIGUSR1 to every process of the run, while
+    # at SIGTERM or SIGHUP it would kill them. Two signals ask for no more than one.
+    started: list[subprocess.Popen] = []
+    with listening(lambda *_: [srun.send_signal(signal.SIGUSR1) for srun in started], REQUESTS):
+        return _run(pathlib.Path(argv[0]), started)
+
+
+def _run(file: pathlib.Path, started: list[subprocess.Popen]) -> int:
     index = int(os.environ["SLURM_ARRAY_TASK_ID"])
     restart = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
     facts = json.loads(file.read_text())
     out, run_id = pathlib.Path(facts["out"]), facts["runs"][index]
-    # Slurm may signal the whole job. The processes of the run get their own signal; this one
-    # stays, to requeue.
-    signal.signal(signal.SIGTERM, lambda *_: None)
     words = [file.with_suffix(f".{index}.{n}") for n in range(restart + 1)]
     begun = {"from": newest_checkpoint(out, run_id), "exit": None}
     # Killed from here on, it says nothing, whatever an earlier start said.
@@ -53,7 +59,8 @@ def main(argv: list[str]) -> int:
         status = FAILED
     else:
         argv = [*_SRUN, *_cores(), *facts["commands"][index]]
-        status = subprocess.run(argv, cwd=facts["cwd"], stdout=log, stderr=log).returncode
+        started.append(subprocess.Popen(argv, cwd=facts["cwd"], stdout=log, stderr=log))
+        status = started[0].wait()
     write_atomic(words[-1], dump({**begun, "exit": status}))
     if status == AGAIN:
         _requeue(os.environ["SLURM_JOB_ID"], restart)

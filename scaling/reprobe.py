@@ -60,13 +60,16 @@ def parse_probe(text: str) -> tuple[str, ProbeConfig]:
 
 
 def find_runs(directory: pathlib.Path) -> list[pathlib.Path]:
-    """The run directories at or under `directory` (a run, or a sweep's OUT). Raises UserError."""
+    """The run directories at or under `directory`: a run, a sweep's OUT, or a directory of runs.
+    Raises UserError."""
     if (directory / "config.json").is_file():
         return [directory]
-    runs = sorted(path.parent for path in directory.glob("runs/*/config.json"))
-    if not runs:
-        raise UserError(f"{directory} holds no run: neither config.json nor runs/*/config.json")
-    return runs
+    for pattern in ("runs/*/config.json", "*/config.json"):
+        if runs := sorted(path.parent for path in directory.glob(pattern)):
+            return runs
+    raise UserError(
+        f"{directory} holds no run: neither config.json nor runs/*/config.json nor */config.json"
+    )
 
 
 def plan(

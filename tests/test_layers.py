@@ -20,6 +20,7 @@ LAYERS = {
     "scaling.registry": 0,
     "scaling.files": 0,
     "scaling.redact": 0,
+    "scaling.spreadsheet": 0,
     "scaling.durations": 0,
     "scaling.config": 0,
     "scaling.resolve": 0,
@@ -67,6 +68,7 @@ ANALYSIS_MAY_USE = (
     "scaling.errors",
     "scaling.registry",
     "scaling.files",
+    "scaling.spreadsheet",
     "scaling.__version__",
 )
 ANALYSIS_FOREIGN = ("flax", "optax", "orbax", "grain", "wandb", "ml_collections", "absl")

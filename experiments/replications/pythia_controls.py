@@ -44,15 +44,17 @@ def replicate() -> Page:
                    n_items=ITEMS["mmlu57_macro"])  # fmt: skip
     tested = smooth.breaks["acc"]
     rows.append(Row("breaks of zero-shot LAMBADA over size", 0, int(tested.bends), 0))
+    left = [f.name for f in tested.families if not f.rejected]
     remarks = [
-        f"LAMBADA: verdict {smooth.verdict}. A power law with a floor needs no break "
-        f"(p = {tested.p_value:.2f}); emergence score "
+        f"LAMBADA: verdict {smooth.verdict}. {len(left)} of {len(tested.families)} smooth laws "
+        f"are not rejected ({', '.join(left)}); emergence score "
         f"{smooth.scores['emergence'].value:.1f}, linearity "
         f"{smooth.scores['linearity'].value:.1f} of at most 7.",
         f"MMLU: verdict {flat.verdict}. With 14,042 questions .28 is significantly above .25, "
-        "so the largest models are not at chance, but nothing jumps: the whole rise is "
-        f"{highest - 0.25:.3f}. 'Flat' is a statement about size of effect, not about "
-        "significance. " + (f"Onset {flat.onset.x:.2g} parameters." if flat.onset else "No onset."),
+        "so the largest models are not at chance; a jump within one step explains the rise as "
+        f"well as a smooth law does, but it is one of {highest - 0.25:.3f} in all. 'Flat' is a "
+        "statement about size of effect, not about significance. "
+        + (f"Onset {flat.onset.x:.2g} parameters." if flat.onset else "No onset."),
         f"Over all checkpoints MMLU lies between {everything['acc'].min():.3f} and "
         f"{everything['acc'].max():.3f}.",
     ]

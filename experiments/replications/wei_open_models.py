@@ -6,6 +6,7 @@ from experiments.replications.page import Page, Row, published, write
 from scaling.analysis.emergence import analyse
 from scaling.analysis.emergence.plots import curve
 from scaling.analysis.emergence.result import Emergence
+from scaling.analysis.emergence.wording import law
 
 EDGES = (1e21, 5e21, 2e22, 5e22, 1.5e23, 5e23, 1e24)
 BINS = {1: "1e21–5e21", 3: "2e22–5e22", 5: "2e23–5e23", 7: "> 1e24"}  # place in the eight bins
@@ -56,8 +57,10 @@ def replicate() -> Page:
         "every addition and subtraction has its onset in the first bin: 0.2 % of 2,000 items is "
         "significant and no chart shows it.",
         "Verdicts without a continuous metric: "
-        + "; ".join(f"{f.title}: {f.verdict}" for f in found)
-        + ". A jump of an exact match alone says nothing about the model (see ipa_bleu).",
+        + "; ".join(f"{f.title}: {f.verdict} ({law(f.breaks[f.metric])})" for f in found)
+        + ". All four turn upwards, and none is a break: one smooth law explains each, so steep "
+        "in a chart is not the same as sudden. A rise of an exact match alone says nothing about "
+        "the model either (see ipa_bleu).",
         "Models of one bin differ by far more than their items: between-model dispersion, median "
         "over bins, "
         + ", ".join(

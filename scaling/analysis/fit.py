@@ -5,7 +5,7 @@ dropped; polish; describe the optimum (basins, curvature, profiles); resample if
 what was held out. Nothing is reported that was not computed from the optimum that was found.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +25,8 @@ from scaling.analysis.result import Basin, Fit
 from scaling.analysis.solver import Problem, Solution, solve
 from scaling.analysis.tables.check import data_hash, validate
 from scaling.analysis.tables.choose import matches, require
+from scaling.analysis.tables.design import settle, take_best
+from scaling.analysis.tables.mixed import mixed
 from scaling.analysis.tables.read import as_table
 from scaling.errors import UserError, unknown
 
@@ -52,6 +54,8 @@ def fit(
     holdout: str | Iterable[str] | np.ndarray | None = None,
     cluster: str | bool | None = None,
     profile: bool = True,
+    best_of: Sequence[str] = (),
+    units: Mapping[str, str] | None = None,
 ) -> Fit:
     """Fits `law` (a name in LAWS or a Law) to `table` (DataFrame, mapping of columns, or path).
 
@@ -64,6 +68,9 @@ def fit(
     rows to predict and not to fit. cluster: column of the runs, whose rows are dependent; None for
     what the table names (`clusters.resolve`), False for independent rows. profile: False skips the
     profile likelihoods (intervals are then sandwich ones).
+    best_of: settings such as ("lr", "batch"): of the rows at one point of the law's inputs only
+    the best over these is fitted.
+    units: what the table's columns are in, {"n_tokens": "B"}, see `as_table`.
 
     Raises UserError for bad input. A fit that did not work is not an exception: see `Fit.status`.
     """
@@ -78,10 +85,11 @@ def fit(
         raise UserError(f"seed is {seed}: it must lie between 0 and 2^32 - 1")
     if isinstance(bootstrap, int):
         bootstrap = Bootstrap(bootstrap)
-    frame, warnings = as_table(table)
+    frame, warnings = as_table(table, units=units)
     frame, held = _split(_with_weights(frame, weights), holdout)
     frame, notices = validate(law, frame)
-    warnings += notices
+    frame, odd = settle(law, frame, best_of)
+    warnings += notices + odd
     asked = bootstrap.cluster if bootstrap and cluster is None else cluster
     found = resolve(frame, law, asked)
     bootstrap = resampled(bootstrap, found, law)
@@ -160,8 +168,10 @@ def fit(
         seed=seed,
         data_hash=data_hash(law, frame),
     )
+    if len(result.residuals) == len(frame):
+        result.warnings.extend(mixed(law, frame, result.residuals))
     if held is not None and result.status != "failed":
-        result = _judge_holdout(result, law, held)
+        result = _judge_holdout(result, law, held, best_of)
     return result
 
 
@@ -324,9 +334,12 @@ def _basins(law: Law, solution: Solution, z, f: float, at: Spread | None) -> lis
     return found
 
 
-def _judge_holdout(result: Fit, law: Law, held: pd.DataFrame) -> Fit:
+def _judge_holdout(result: Fit, law: Law, held: pd.DataFrame, best_of: Sequence[str]) -> Fit:
     """Predicts the rows that were not fitted, and says so when they lie far outside."""
     held, notices = validate(law, held)
+    if best_of:
+        held, more = take_best([law], held, best_of)
+        notices += more
     try:
         held = law.reduce(held)
     except UserError as error:

@@ -14,10 +14,12 @@ from typing import Any
 
 import pandas as pd
 
-from scaling.analysis.tables.read import groups_of, load
+from scaling.analysis.tables.foreign import format_of
+from scaling.analysis.tables.read import load
+from scaling.analysis.tables.records import groups_of
+from scaling.analysis.tables.status import is_complete
 from scaling.errors import UserError
 
-_FINISHED = ("complete", "completed")
 _FACTS = ("run_id", "name", "n_params", "n_tokens", "flops", "loss")
 RUN_COLUMNS = (
     *("run_id", "name", "group", "seed", "n_params", "n_params_non_embedding", "n_tokens"),
@@ -26,19 +28,19 @@ RUN_COLUMNS = (
 
 
 def load_probes(path: str | Path, *, steps: bool = False) -> pd.DataFrame:
-    """Reads the probes of a sweep directory, a run directory, a table (as `table.load`), or
-    BIG-bench's `scores_*.json`: one file or a directory of them.
+    """Reads the probes of a sweep directory, a run directory, a table (as `tables.read.load`), or
+    files and folders of `tables.foreign`: results of lm-eval, scores of BIG-bench.
 
-    A directory gives the final results in every complete record; `steps` adds what was probed
-    during training (probes/LABEL/step_*.json), also of unfinished runs, with the tokens of that
-    step and FLOPs in proportion. `.attrs["warnings"]` says what was left out. Raises UserError
-    when nothing was probed."""
+    A directory gives what every complete run was asked at its end, then or by `scaling probe`;
+    `steps` adds the checkpoints before (probes/LABEL/step_*.json), also of unfinished runs, with
+    the tokens of that step and FLOPs in proportion. `.attrs["warnings"]` says what was left out.
+    Raises UserError when nothing was probed."""
     path = Path(path)
-    if path.name.endswith(".json") or _holds_scores(path):
-        from scaling.analysis.bigbench import load_scores
-
-        return load_scores(path)
-    if path.is_dir():
+    known = format_of(path)
+    if known is not None:
+        table, notices = known.read(path)
+        table.attrs["warnings"] = notices
+    elif path.is_dir():
         table = _read_directory(path, steps)
     else:
         table, notices = load(path)
@@ -95,22 +97,29 @@ def _read_directory(path: Path, steps: bool) -> pd.DataFrame:
     groups = _sweep_groups(path)
     rows: list[dict[str, Any]] = []
     left_out: Counter[str] = Counter()
+    n_files = 0
     for run in sorted({p.parent for p in path.rglob("config.json")} | _with_records(path)):
         record = _json(run / "record.json")
         status = str(record.get("status", "unfinished"))
         facts = _facts(record, run, groups)
-        if status in _FINISHED:
-            for label, result in (record.get("probes") or {}).items():
+        if is_complete(status):
+            for label, result in _final_results(run, record).items():
                 rows += _rows(facts, label, result)
         else:
             left_out[status] += 1
+        n_files += sum(1 for _ in run.glob("probes/*/step_*.json"))
         if steps and status != "diverged":
             rows += _step_rows(run, facts, record)
     if not rows:
         kinds = ", ".join(f"{n} {kind}" for kind, n in left_out.most_common())
+        way = (
+            f"{n_files} of checkpoints are there: --steps reads them"
+            if n_files
+            else "`scaling probe DIR --probe=...` makes them"
+        )
         raise UserError(
-            f"{path}: no probe results in any complete record"
-            f"{f' ({kinds})' * bool(kinds)}; `scaling probe DIR --probe=...` makes them"
+            f"{path}: no probe results of the end of a complete run{f' ({kinds})' * bool(kinds)}; "
+            f"{way}"
         )
     table = pd.DataFrame(rows)
     if steps:  # the last step is both in the record and in its own file
@@ -120,12 +129,6 @@ def _read_directory(path: Path, steps: bool) -> pd.DataFrame:
         kinds = ", ".join(f"{n} {kind}" for kind, n in left_out.most_common())
         table.attrs["warnings"] = [f"{left_out.total()} runs left out: {kinds}"]
     return table
-
-
-def _holds_scores(path: Path) -> bool:
-    """Whether this is a directory of BIG-bench's results rather than of runs."""
-    ours = any((path / name).exists() for name in ("sweep.json", "config.json", "record.json"))
-    return path.is_dir() and not ours and any(path.rglob("scores_*.json"))
 
 
 def _with_records(path: Path) -> set[Path]:
@@ -175,6 +178,19 @@ def _rows(facts: Mapping[str, Any], label: str, result: Mapping[str, Any]) -> It
             row[f"{metric}_n"] = n
             row[f"{metric}_sum_sq"] = counts.get("sum_sq")
         yield row
+
+
+def _final_results(run: Path, record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What a complete run was asked at its end, by its config or afterwards by `scaling probe`."""
+    final = dict(record.get("probes") or {})
+    for path in sorted(run.glob("probes/*/step_*.json")):
+        label = path.parent.name
+        if label in final:
+            continue
+        result = _json(path)
+        if result.get("n_tokens") == record.get("n_tokens"):
+            final[label] = result
+    return final
 
 
 def _step_rows(run: Path, facts: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[dict]:

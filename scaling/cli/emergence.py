@@ -5,7 +5,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from scaling.cli.options import name_values, verb_parser
+from scaling.analysis.tables.names import assignments, listed
+from scaling.cli.options import add_columns, column_map, verb_parser
 from scaling.errors import UserError
 
 _EXAMPLES = """examples:
@@ -37,17 +38,20 @@ def emergence(argv: Sequence[str]) -> int:
     from scaling.analysis.plot import check_format, save
     from scaling.analysis.probe_table import load_probes
     from scaling.analysis.tables.choose import rename, select
+    from scaling.analysis.tables.join import joined
 
     check_format(args.plot)
     table = load_probes(args.data, steps=args.steps)
-    if args.map:
-        table = rename(table, name_values([args.map], "--map"))
+    table, added = joined(table, args.join)
+    mapping = column_map(args.map, table)
+    units = assignments(args.unit, "--unit", names=[*mapping, *map(str, table.columns)])
+    table, notices = rename(table, mapping, units)
     table = select(table, args.where) if args.where else table
     found = analyse_groups(
         table,
         args.metric,
         args.x,
-        by=args.by.split(",") if args.by else None,
+        by=listed(args.by, table.columns) if args.by else None,
         continuous=args.continuous,
         answer_tokens=args.answer_tokens,
         chance=args.chance,
@@ -55,12 +59,15 @@ def emergence(argv: Sequence[str]) -> int:
         above=args.above,
         n_items=args.n_items,
         bins=bins,
+        smooth_width=args.smooth_width,
         alpha=args.alpha,
         draws=args.draws,
         seed=args.seed,
     )
     page = chart(found, table, heat=heat, targets=targets)
     print("\n\n".join(map(str, found.values())))
+    for notice in added + notices:
+        print(f"warning: {notice}")
     _write_json(args, found)
     save(page, args.plot)
     print(f"\nwritten: {args.plot}, {args.json}")
@@ -69,12 +76,15 @@ def emergence(argv: Sequence[str]) -> int:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("data", metavar="DATA", help="sweep or run directory, CSV/JSONL/Parquet, or scores_*.json")
+    add(
+        "data",
+        metavar="DATA",
+        help="sweep or run directory, table, or results of lm-eval or BIG-bench",
+    )
     add("--metric", help="exact_match or accuracy unless said otherwise")
     add("--x", default="n_params", help="n_params, n_tokens, flops, loss or any column (n_params)")
-    add("--where", action="append", default=[], metavar="COND", help="condition=novel, shots>=4")
+    add_columns(parser)
     add("--by", metavar="COL,...", help="analyse each value of these columns by itself")
-    add("--map", metavar="NAME=COL,...", help="our name = your column")
     add("--steps", action="store_true", help="also what was probed during training")
     add("--continuous", metavar="METRIC", help="metric to look for an artefact with")
     add("--answer-tokens", type=float, metavar="L", help="length of the exact match (fitted)")
@@ -83,6 +93,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--above", type=float, help="test the onset against this (chance, or 1/n if more)")
     add("--n-items", type=float, metavar="N", help="items behind every value")
     add("--bins", metavar="K|EDGES", help="bins of x: a number, or inner edges 1e21,1e22")
+    width = "10 to 90 %% of a smooth rise take this or more (0.4 decades of x, 0.03 of a loss)"
+    add("--smooth-width", type=float, metavar="DECADES", help=width)
     add("--heat", metavar="ROWS,COLUMNS", help="add a heat map: shots,n_params")
     add("--frontier", metavar="VALUE,...", help="add iso-accuracy lines over size and tokens")
     add("--alpha", type=float, default=0.05, help="family-wise level of the onset (0.05)")

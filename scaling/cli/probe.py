@@ -7,6 +7,7 @@ import pathlib
 import sys
 
 from scaling.errors import UserError
+from scaling.interrupt import leaving_when_asked
 
 _EPILOG = """\
 A probe is written [LABEL=]NAME[:option=value,...]; lists as 0+1+4. Results are
@@ -14,7 +15,7 @@ DIR/probes/LABEL/step_*.json (or DIR/runs/*/probes/...); those there are not ask
 interrupted command is simply given again. Without --probe each run is asked the probes of its
 config.
 
-exit status: 0 done, 2 bad input
+exit status: 0 done, 2 bad input, 75 ended by a signal: run the same command again
 
 examples:
   scaling probe runs/cipher --probe=cipher
@@ -23,6 +24,7 @@ examples:
   scaling probe sweeps/cipher --step all          every run and every checkpoint of a sweep"""
 
 
+@leaving_when_asked()
 def probe(argv: list[str]) -> int:
     """The verb. Returns the exit status."""
     p = argparse.ArgumentParser(

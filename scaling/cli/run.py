@@ -6,7 +6,7 @@ import pathlib
 import sys
 
 from scaling.errors import UserError
-from scaling.interrupt import leave_on_sigterm
+from scaling.interrupt import leaving_when_asked
 
 DESCRIPTION = """\
 Do one run of the sweep in OUT, with the code and the options that the sweep was started with.
@@ -51,12 +51,12 @@ def add_run_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--cache-dir", metavar="DIR", help="corpora and compiled programs")
 
 
+@leaving_when_asked()
 def run(argv: list[str]) -> int:
     """The verb. Returns the exit status."""
     args = parser().parse_args(argv)
     out = args.out.absolute()
     _enter_snapshot(out, argv)
-    leave_on_sigterm()
     if args.cores:
         # Before jax looks how many there are.
         os.sched_setaffinity(0, {int(core) for core in args.cores.split(",")})

@@ -1,7 +1,6 @@
 """`scaling runs`: the table of a sweep's records."""
 
 import argparse
-import csv
 import os
 import pathlib
 from collections import Counter
@@ -9,6 +8,7 @@ from typing import Any
 
 from scaling.cli.show import printable
 from scaling.errors import UserError
+from scaling.spreadsheet import csv_text
 
 EPILOG = """\
 Every run of the sweep is one row. Runs that are not complete are marked in `status`, have no loss,
@@ -53,11 +53,8 @@ def runs(argv: list[str]) -> int:
 
 
 def _to_csv(table: list[dict[str, Any]], path: pathlib.Path) -> None:
-    columns = list(dict.fromkeys(name for row in table for name in row))
     with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(table)
+        file.write(csv_text(table))
 
 
 def _to_parquet(table: list[dict[str, Any]], path: pathlib.Path) -> None:

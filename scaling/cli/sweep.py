@@ -11,6 +11,7 @@ from typing import Any
 from scaling.cli.flags import EXAMPLES, load_config_dict
 from scaling.cli.run import add_run_arguments
 from scaling.errors import UserError
+from scaling.interrupt import leaving_when_asked
 
 DESCRIPTION = f"""\
 Run every run of a sweep config. The same command again goes on: what is complete is skipped, what
@@ -22,6 +23,7 @@ config flags:
 EPILOG = """\
 exit status: 0 every run is complete or diverged, 1 some runs were given up, 2 bad input (nothing
              was launched), 75 interrupted and saved: run the same command again
+signals:     TERM, Ctrl-C, HUP, USR1 and USR2 save what runs on this machine and exit 75
 
 examples:
   scaling plan  --config=configs/ladder.py                                what will it cost?
@@ -66,6 +68,7 @@ def parser(launcher: str) -> argparse.ArgumentParser:
     return p
 
 
+@leaving_when_asked()
 def sweep(argv: list[str]) -> int:
     """The verb. Returns the exit status."""
     words = argparse.ArgumentParser(add_help=False, allow_abbrev=False)

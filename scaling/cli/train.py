@@ -9,6 +9,7 @@ import sys
 from scaling.cli.flags import EXAMPLES, Parser, open_config
 from scaling.durations import Duration
 from scaling.errors import UserError
+from scaling.interrupt import EXIT_AGAIN, leaving_when_asked
 from scaling.resolve import resolve
 
 HELP = f"""\
@@ -21,6 +22,8 @@ config flags:
 EPILOG = """\
 exit status: 0 complete or diverged (the record says which), 1 failed, 2 bad input,
              75 interrupted and saved: run the same command again
+signals:     TERM, Ctrl-C, HUP, USR1 and USR2 (`sbatch --signal=USR1@120`) save and exit 75; a
+             second Ctrl-C stops at once; under nohup a HUP is ignored
 
 examples:
   scaling train --config=configs/tiny.py --workdir=runs/tiny
@@ -62,6 +65,7 @@ def _workdir(text: str) -> pathlib.Path:
     return pathlib.Path(text)
 
 
+@leaving_when_asked()
 def train(argv: list[str]) -> int:
     """The verb. Returns the exit status."""
     # Bad configs are refused before jax is imported by anything below.
@@ -70,7 +74,6 @@ def train(argv: list[str]) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     n_processes = join(args.distributed) if args.distributed else 1
     from scaling.checkpoint import CheckpointError
-    from scaling.interrupt import EXIT_AGAIN
     from scaling.lease import LeaseLost
     from scaling.prepare import RunArgs
     from scaling.train import train as run

@@ -134,11 +134,12 @@ class Rendered:
                 raise UserError(f"the answer {text!r} tokenises to nothing")
         context = [*prefix, *encode(contexts[0])]
         n_bytes = tuple(len(text.encode()) for text in scored)
+        n_characters = tuple(map(len, scored))
         alone = (*prefix, *encode(self.premise))
         several = None
         if self.form == "cloze":
             several = tuple((*prefix, *encode(text)) for text in contexts)
-        return Choice(context, tokens, self.gold, n_bytes, alone, several)
+        return Choice(context, tokens, self.gold, n_bytes, alone, several, n_characters)
 
 
 def read_items(path: str | pathlib.Path) -> list[Item]:

@@ -28,6 +28,7 @@ from scaling.report.repeat import repeat
 from scaling.report.text import plural
 from scaling.report.training import training
 from scaling.report.trouble import trouble
+from scaling.spreadsheet import frame_text
 
 REPORT_VERSION = 1
 
@@ -87,12 +88,12 @@ def write_report(
 
 
 def _points(estimates: Sequence[Estimate], out: pathlib.Path) -> list[str]:
-    """runs.csv: what every law was fitted to. Without names: a spreadsheet might run them."""
+    """runs.csv: what every law was fitted to."""
     if not estimates:
         return []
     columns = ["run_id", "n_params", "n_tokens", "flops", "loss", "predicted", "error"]
     parts = [e.table[columns].assign(group=e.group.key) for e in estimates]
-    save(out / "runs.csv", pd.concat(parts).to_csv(index=False))
+    save(out / "runs.csv", frame_text(pd.concat(parts)))
     return ["runs.csv"]
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from scaling.errors import UserError, unknown
-from scaling.interrupt import leave_on_sigterm
+from scaling.interrupt import leaving_when_asked
 from scaling.lease import Lease, LeaseHeld, LeaseLost
 from scaling.prepare import RunArgs
 from scaling.record import RunDir
@@ -62,6 +62,7 @@ def execute(out: pathlib.Path, spec: RunSpec, args: RunArgs) -> int:
     return AGAIN if status == "interrupted" else DONE
 
 
+@leaving_when_asked()  # between runs; inside one the loop has its own handler
 def serve(
     runs: Mapping[str, RunSpec],
     run: Callable[[RunSpec], int],
@@ -70,10 +71,10 @@ def serve(
 ) -> int:
     """Takes run ids from `source`, one a line, until END; answers "RUN_ID STATUS" to each.
 
-    Returns DONE, or AGAIN after SIGTERM (also when `source` closes: nobody is there to answer).
+    Returns DONE, or AGAIN when asked to leave: by a signal, or because `source` closes and nobody
+    is there to answer.
     """
     orders: queue.SimpleQueue[str] = queue.SimpleQueue()
-    leave_on_sigterm()  # between runs; inside one the loop has its own handler
     threading.Thread(target=_listen, args=(source, orders), daemon=True).start()
     while (run_id := orders.get()) != END:
         if run_id not in runs:

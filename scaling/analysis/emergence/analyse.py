@@ -11,9 +11,11 @@ from scaling.analysis.emergence.breaks import break_test
 from scaling.analysis.emergence.levels import Points, level_means, make_levels, points
 from scaling.analysis.emergence.mirage import explain
 from scaling.analysis.emergence.onset import chunks, mark, onset
-from scaling.analysis.emergence.result import VERDICTS, Emergence, Score
+from scaling.analysis.emergence.result import Emergence, Score
 from scaling.analysis.emergence.scores import SCORES
+from scaling.analysis.emergence.series import make_series
 from scaling.analysis.emergence.threshold import loss_threshold
+from scaling.analysis.emergence.wording import explain_verdict
 from scaling.analysis.probe_table import (
     keys_of,
     load_probes,
@@ -41,6 +43,7 @@ def analyse(
     above: float | None = None,
     n_items: float | None = None,
     bins: int | Sequence[float] | None = None,
+    smooth_width: float | None = None,
     alpha: float = 0.05,
     draws: int = 1000,
     seed: int = 42,
@@ -54,10 +57,14 @@ def analyse(
     edit_distance, whichever is there). answer_tokens: the length of the exact match (fitted when
     None). chance, ceiling, n_items: for tables without these columns. above: what the onset is
     tested against (default: chance, or one item in n where that is more). bins: scales are binned
-    to this many, or at these edges, in ln x (default: distinct scales, 12 bins beyond 24). draws:
-    resamples behind every interval and test. Raises UserError for bad input."""
+    to this many, or at these edges, in ln x (default: distinct scales, 12 bins beyond 24).
+    smooth_width: decades of x over which a rise (its 10 to 90 %) is smooth (.4, against a loss
+    .03); a steeper one is a break. draws: resamples behind every interval and test. Raises
+    UserError for bad input."""
     if not 0 < alpha < 0.5 or draws < 20:
         raise UserError(f"{alpha=:g}, {draws=}: alpha lies in (0, 0.5), draws are 20 or more")
+    if smooth_width is not None and not 0 < smooth_width < math.inf:
+        raise UserError(f"{smooth_width=:g}: give decades of {x}, more than 0")
     table = load_probes(table) if isinstance(table, str) or hasattr(table, "is_dir") else table
     where = (where,) if isinstance(where, str) else tuple(where)
     chosen = select(table, where) if where else table
@@ -69,6 +76,7 @@ def analyse(
         chosen = chosen[chosen["step"] == chosen.groupby("run_id")["step"].transform("max")]
         warnings.append(f"{x} is the same at every step of a run: only its last step is used")
     p = points(chosen, metric, x, n_items=n_items, bins=bins)
+    warnings += p.said
     kept = chosen.iloc[p.rows]
     chance = _chance(kept, metric, chance)
     ceiling = _ceiling(kept, metric, ceiling)
@@ -82,13 +90,17 @@ def analyse(
         reference = max(least, resolution or 0.0) if p.proportion else least
         levels = mark(levels, p, reference, alpha)
         if all(level.p_above is None for level in levels):
-            warnings.append("one run a scale and no item counts: nothing can be tested (--n-items)")
+            warnings.append(
+                "one run a scale and no item counts: nothing can be tested; say how many items are "
+                f"behind a value (--n-items 1000), or give a column n_items or {metric}_stderr"
+            )
         found = onset(p, levels, reference, alpha, draws, seed)
     partner, partner_levels = _partner(chosen, metric, x, continuous, bins)
     breaks = {}
-    for q, top in ((p, ceiling), (partner, None)):
+    for q, ends in ((p, {"chance": chance, "top": ceiling}), (partner, {})):
         if q is not None and q.n_levels >= _FEW:
-            breaks[q.metric] = break_test(q, make_levels(q), top, draws=min(draws, 200), seed=seed)
+            series = make_series(q, make_levels(q), smooth_width)
+            breaks[q.metric] = break_test(series, **ends, draws=min(draws, 200), seed=seed)
     mirage = explain(kept, p, levels, answer_tokens) if p.proportion else None
     tested = any(level.p_above is not None for level in levels)
     verdict = _verdict(metric, found, tested, breaks, partner, mirage)
@@ -111,7 +123,7 @@ def analyse(
         mirage=mirage,
         loss_threshold=loss_threshold(kept, p, chance, draws, seed),
         verdict=verdict,
-        explanation=VERDICTS[verdict],
+        explanation=explain_verdict(verdict, breaks.get(metric)),
         warnings=tuple(warnings),
         seed=seed,
     )
@@ -242,10 +254,14 @@ def _verdict(metric, found, tested: bool, breaks, partner, mirage) -> str:
         return "none"
     if metric not in breaks or not tested:
         return "untested"
-    if not breaks[metric].bends:
-        return "smooth"
-    if partner is None or partner.metric not in breaks:
+    one, other = breaks[metric], breaks.get(partner.metric) if partner else None
+    explained = other is not None and mirage is not None and mirage.explained
+    if explained and one.picks_up and not other.picks_up:
+        return "mirage"
+    if not one.bends:
+        return "steep" if one.picks_up and one.may_jump else "smooth"
+    if other is None:
         return "bends"
-    if breaks[partner.metric].bends:
+    if other.bends:
         return "break"
-    return "mirage" if mirage is None or mirage.explained else "undecided"
+    return "mirage" if explained else "undecided"

@@ -1,164 +1,170 @@
-"""Is there a break? A smoothly broken power law against one without a break.
+"""Is there a break? Smooth families, each against changes within one step of the grid.
 
-The test is made on an error that falls with scale: 1 - accuracy, minus a log-probability, a Brier
-score as it is. Null: error = E + b x^-c0; alternative: one smooth break in it (Caballero et al.
-2022, arXiv:2210.14891, eq. 1). A curve that is flat and then falls, or any S, needs the break; a
-power law with a floor does not. The likelihood ratio has no textbook distribution (the place of
-the break means nothing under the null), so it is drawn from the fitted null: parametric bootstrap.
-The test errs on the side of "smooth": at .05 it called 0 to 1.5 % of 200 smooth curves bent, and
-39 of 40 kinks from chance to .25 a decade (eight sizes, 400 items; .05 a decade: 9 of 40).
+Every family of `shapes.SMOOTH` is fitted (shares by binomial likelihood, scoring by reweighted
+squares), and so are the changes of `abrupt.ABRUPT` with the same weights. The likelihood ratio has
+no textbook distribution (the place of a jump means nothing without one), so it is drawn from the
+fitted family: parametric bootstrap, with the dispersion that the family leaves over and the luck
+of a seed supposed in `series`. A break is what no family explains: the largest of their p-values
+is below .05, so the level holds for every one of them (Berger 1982, intersection-union).
+
+Smooth means that the middle 80 % of a rise take at least `Series.width` decades. Between scales
+further apart than about half of that, a jump and the steepest smooth rise differ by less than a
+few hundred items can show: `experiments/emergence_breaks.py` prints what a design can tell.
 """
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 
-from scaling.analysis.emergence.levels import Points
-from scaling.analysis.emergence.result import Break, Level
-from scaling.analysis.fit import box, pose, start_points
-from scaling.analysis.law import Law
-from scaling.analysis.laws.broken import BROKEN_0, BROKEN_1
-from scaling.analysis.objective import theta_of
-from scaling.analysis.solver import Problem, solve
+from scaling.analysis.emergence.abrupt import AbruptFit
+from scaling.analysis.emergence.result import Break, Family
+from scaling.analysis.emergence.series import Series
+from scaling.analysis.emergence.shapefit import Fitted, fit_shape
+from scaling.analysis.emergence.shapes import SMOOTH, Shape
+from scaling.analysis.emergence.width import rise_width
 
-_FLOOR = 1e-6  # an error of nought has no logarithm
-_BASINS = 6  # optima of the data that every resample starts from, besides the smooth law itself
-_ALPHA = 0.05
-_ROWS = 12  # rows of a problem are padded to 12, 24, 48, ...
-_WIDEST = 0.1  # width of a break as a share of the range of ln x: wider is a curve, not a break
-_FEW = 16  # starts, at least: fewer would be compiled by themselves
+ALPHA = 0.05
+_SCORING = 4  # reweighted fits; the weights of the data hardly move after two
+_CHUNK = 20  # draws between two looks at what is already known
+_DRAWN = 40  # points of a curve to draw
 
 
-def error_of(metric: str, values: np.ndarray, top: float | None) -> np.ndarray:
-    """The metric as a positive error. Log-probabilities are negated; `top` - value, when a top is
-    given, 1 - value for what lies in [0, 1] and rises with scale; else the value itself."""
-    if metric.startswith("logprob"):
-        error = -values
-    elif top is not None and top >= values.max():
-        error = max(top, 1.0) - values if top <= 1 else top - values
-    elif values.min() >= 0 and values.max() <= 1 and values[-1] >= values[0]:
-        error = 1 - values
-    else:
-        error = values
-    return np.maximum(error, _FLOOR)
+@dataclass(frozen=True)
+class _Null:
+    """A family at its best: `fitted` of one data set, weights w [L], the best change under the
+    same weights, the likelihood ratio of the two and the factor on variances left over."""
+
+    shape: Shape
+    fitted: Fitted
+    w: np.ndarray
+    change: AbruptFit
+    ratio: float
+    factor: float
 
 
 def break_test(
-    p: Points, levels: tuple[Level, ...], top: float | None, *, draws: int = 200, seed: int = 42
+    s: Series,
+    *,
+    chance: float | None = None,
+    top: float | None = None,
+    draws: int = 200,
+    seed: int = 42,
 ) -> Break:
-    """Tests the means of the levels (at least 5). Their noise is at least their standard errors
-    (where all are known), and as much more as a law leaves over: one run a size, counted on many
-    items, strays from any smooth law by more than its items. Against a loss the scale is 1/loss."""
-    x = np.array([level.x for level in levels]) ** (-1.0 if p.falling else 1.0)
-    y = error_of(p.metric, np.array([level.mean for level in levels]), top)
-    known = all(level.se for level in levels)
-    se = np.array([level.se for level in levels]) if known else np.ones(len(levels))
-    table = pd.DataFrame({"x": x, "loss": y, "weight": 1 / se**2})
-    scale = table["weight"].mean()
-    table["weight"] /= scale  # the engine's tolerances are relative; keep its numbers near one
-    smooth, broken = (_pose(law, table) for law in (BROKEN_0, BROKEN_1))
-    widest = max(_WIDEST * np.ptp(np.log(x)), 0.05)
-    z0, f0 = _best(smooth, table, box(BROKEN_0, {}, {}), seed)
-    sharp = box(BROKEN_1, {"f1": (0.01, widest)}, {})
-    z1, f1 = _best(broken, table, sharp, seed)
-    f1 = np.minimum(f1, f0[:1])
-    observed = _ratio(f0[0], f1[0], len(x), scale, known)
-
-    rng = np.random.default_rng(seed)
-    curve = _curve(z0[0], x)
-    left = scale * f0[0] / max(len(x) - 3, 1)
-    spread = se * np.sqrt(max(left, 1.0) if known else left)
-    noise = spread * rng.standard_normal((draws, len(x)))
-    t = np.maximum(curve + noise, _FLOOR)
-    null = _refit(smooth, z0[:1], t, box(BROKEN_0, {}, {}))
-    starts = np.concatenate([z1[:_BASINS], _unbroken(z0[0], x)])
-    other = np.minimum(_refit(broken, starts, t, sharp), null)
-    simulated = _ratio(null, other, len(x), scale, known)
-    p_value = (1 + int((simulated >= observed).sum())) / (draws + 1)
-
-    c0, log_d, c1 = z1[0][2], z1[0][4], z1[0][3]
+    """Tests the means of at least 5 levels. chance, top: levels that a rise is likely to start
+    from and to end at; they give the AICc of variants with fewer parameters, not the tests."""
+    nulls = [_pose(s, shape) for shape in SMOOTH.values()]
+    p_values = [_p_value(s, null, draws, seed) for null in nulls]
+    best = min(nulls, key=lambda null: null.fitted.chi2[0])
+    change = best.change.best(s.y)
+    factor = min(null.factor for null in nulls)
+    families = tuple(
+        _family(s, null, p, factor, chance, top) for null, p in zip(nulls, p_values, strict=True)
+    )
+    left = [f for f in families if not f.rejected]
+    suffices = min(left, key=_order) if left else None
+    shown = suffices or min(families, key=_order)
+    width, ends = rise_width(s, best.fitted.curve[0], best.factor)
     return Break(
-        metric=p.metric,
-        statistic=float(observed),
-        p_value=p_value,
-        d_aicc=_d_aicc(observed, len(x)),
-        place=float(np.exp(-log_d if p.falling else log_d)),
-        slope_before=float(-c0),
-        slope_after=float(-c0 - c1),
-        bends=bool(p_value < _ALPHA and c1 > 0),
+        metric=s.metric,
+        smooth_width=s.width,
+        families=families,
+        suffices=None if suffices is None else suffices.name,
+        p_value=max(p_values),
+        change=change.name,
+        change_aicc=_aicc(s, change.curve, change.n_params, factor),
+        place=float(s.at(change.place)),
+        width=width,
+        width_ci95=ends,
+        picks_up=all(f.rejected for f in families if SMOOTH[f.name].gradual),
+        bends=suffices is None,
+        curve=_points(s, nulls[families.index(shown)]),
     )
 
 
-def _ratio(f0, f1, n: int, scale: float, known: bool):
+def is_break(s: Series, *, draws: int = 200, seed: int = 42) -> bool:
+    """`break_test(...).bends` alone: it ends at the first family that explains the data."""
+    each = sorted(SMOOTH.values(), key=lambda shape: -shape.n_params)
+    return all(_p_value(s, _pose(s, shape), draws, seed, ALPHA) < ALPHA for shape in each)
+
+
+def _pose(s: Series, shape: Shape) -> _Null:
+    mean = s.y
+    for _ in range(_SCORING):
+        w = 1 / s.variance(mean)
+        fitted = fit_shape(shape, s.u, s.y[None], w, s.width, s.box)
+        mean = fitted.curve[0]
+    change = AbruptFit(s.u, w, s.better)
+    ratio = _ratio(s, fitted.chi2, change.chi2(s.y[None]))
+    freedom = max(len(s.y) - shape.n_params, 1)
+    factor = max(s.floor, float(fitted.chi2[0]) / freedom)
+    return _Null(shape, fitted, w, change, float(ratio[0]), factor)
+
+
+def _ratio(s: Series, chi0: np.ndarray, chi1: np.ndarray) -> np.ndarray:
     """-2 ln likelihood ratio of two sums of weighted squares, with the factor on the variances
-    profiled out; it is at least 1 where the noise of the items and runs is known."""
-    chi0, chi1 = scale * f0, scale * f1
-    s0, s1 = (np.maximum(c / n, 1.0 if known else 1e-300) for c in (chi0, chi1))
+    profiled out; it is at least `s.floor`."""
+    n = len(s.y)
+    s0, s1 = (np.maximum(c / n, s.floor) for c in (chi0, chi1))
     return n * np.log(s0 / s1) + chi0 / s0 - chi1 / s1
 
 
-def _d_aicc(statistic: float, n: int) -> float | None:
-    """AICc(smooth) - AICc(broken). Hurvich & Tsai 1989; the noise counts as a parameter."""
+def _p_value(s: Series, null: _Null, draws: int, seed: int, enough: float = 1.0) -> float:
+    """How often the family itself, fitted to its own draws, looks as broken as the data. Ends as
+    soon as the p-value is known to be `enough` or more."""
+    rng = np.random.default_rng([seed, list(SMOOTH).index(null.shape.name)])
+    places = s.u + s.luck * rng.standard_normal((draws, len(s.u)))
+    mean = _value(s, null, places)
+    y = s.draw(mean, null.factor, mean.shape, rng)
+    above = 0
+    for begin in range(0, draws, _CHUNK if enough < 1 else draws):
+        some = y[begin : begin + _CHUNK] if enough < 1 else y
+        again = fit_shape(null.shape, s.u, some, null.w, s.width, s.box)
+        ratio = _ratio(s, again.chi2, null.change.chi2(some))
+        above += int((ratio >= null.ratio * (1 - 1e-9) - 1e-9).sum())
+        if (1 + above) / (draws + 1) >= enough:
+            break
+    return (1 + above) / (draws + 1)
 
-    def penalty(law: Law) -> float:
-        k = len(law.params) + 1
-        return 2 * k + 2 * k * (k + 1) / (n - k - 1)
 
-    if n - len(BROKEN_1.params) - 2 <= 0:
+def _value(s: Series, null: _Null, u: np.ndarray) -> np.ndarray:
+    """The family at any u."""
+    low, high = null.fitted.ends[0]
+    return low + (high - low) * null.shape.rise(u, null.fitted.theta[0], (s.u[0], s.u[-1]))
+
+
+def _points(s: Series, null: _Null) -> tuple[tuple[float, float], ...]:
+    u = np.linspace(s.u[0], s.u[-1], _DRAWN)
+    return tuple(zip(s.at(u).tolist(), _value(s, null, u).tolist(), strict=True))
+
+
+def _family(
+    s: Series, null: _Null, p: float, factor: float, chance: float | None, top: float | None
+) -> Family:
+    """The family with its AICc: the least of the variants with free and with fixed levels."""
+    shape, out = null.shape, []
+    low, high = (chance, top) if s.better > 0 else (top, chance)
+    for start in (None, low) if shape.sigmoid and low is not None else (None,):
+        for end in (None, high) if shape.sigmoid and high is not None else (None,):
+            box = (*((start,) * 2 if start is not None else s.box[:2]),
+                   *((end,) * 2 if end is not None else s.box[2:]))  # fmt: skip
+            fitted = fit_shape(shape, s.u, s.y[None], null.w, s.width, box)
+            k = shape.n_params - (start is not None) - (end is not None)
+            out.append((_aicc(s, fitted.curve[0], k, factor), k, start, end))
+    aicc, k, start, end = min(out, key=lambda v: (math.inf if v[0] is None else v[0], v[1]))
+    fixed = {name: v for name, v in (("start", start), ("end", end)) if v is not None}
+    return Family(shape.name, shape.formula, p, aicc, k, fixed, shape.sigmoid, p < ALPHA)
+
+
+def _aicc(s: Series, curve: np.ndarray, k: int, factor: float) -> float | None:
+    """Hurvich & Tsai 1989 with levels as observations, of the quasi-likelihood; None where the
+    levels are too few. The factor on the variances counts as a parameter."""
+    n, k = len(s.y), k + 1
+    if n - k - 1 <= 0:
         return None
-    return float(statistic + penalty(BROKEN_0) - penalty(BROKEN_1))
+    return s.deviance(curve) / factor + 2 * k + 2 * k * (k + 1) / (n - k - 1)
 
 
-def _best(problem: Problem, table: pd.DataFrame, bounds, seed: int):
-    """Optima of the data from all the law's own starts, the best first: z [S, P], f [S]."""
-    lo, hi = bounds
-    starts = start_points(problem.law, table, None, seed, lo, hi)
-    few = np.resize(starts, (max(len(starts), _FEW), starts.shape[1]))  # the kernel of `_refit`
-    found = solve(problem, few, lo, hi, keep=_FEW)
-    order = np.argsort(found.f, kind="stable")
-    z, f = found.z[order], found.f[order]
-    keep = [0]
-    for i in range(1, len(z)):
-        if np.isfinite(f[i]) and all(np.abs(z[i] - z[j]).max() > 1e-2 for j in keep):
-            keep.append(i)
-    return z[keep], f[keep]
-
-
-def _pose(law: Law, table: pd.DataFrame) -> Problem:
-    """The least-squares problem, with rows of weight nought up to a round number: tables of nearly
-    one length share a compiled kernel, which takes longer to make than the test to run."""
-    size = _ROWS * 2 ** max(0, math.ceil(math.log2(len(table) / _ROWS)))
-    index = np.minimum(np.arange(size), len(table) - 1)
-    weight = np.where(np.arange(size) < len(table), table["weight"].to_numpy()[index], 0.0)
-    return pose(law, table.iloc[index].assign(weight=weight), "mse", 1.0)
-
-
-def _curve(z: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """What the smooth law predicts at x."""
-    with jax.enable_x64(True):
-        theta = theta_of(BROKEN_0, jnp.asarray(z))
-        return np.asarray(BROKEN_0.predict(theta, {"x": jnp.asarray(x)}))
-
-
-def _unbroken(z0: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The smooth optimum as parameters of the broken law, with a slight break here or there."""
-    log_x = np.log(x)
-    rows = [
-        [*z0, c1, at, np.log(0.05 * max(np.ptp(log_x), 1e-3))]
-        for at in np.quantile(log_x, (0.25, 0.5, 0.75))
-        for c1 in (-0.3, 0.3)
-    ]
-    return np.array(rows)
-
-
-def _refit(problem: Problem, starts: np.ndarray, t: np.ndarray, bounds) -> np.ndarray:
-    """The least objective [draws] for every row of targets t [draws, n] from every start."""
-    lo, hi = bounds
-    padded = t[:, np.minimum(np.arange(problem.n), t.shape[1] - 1)]
-    many = replace(problem, t=np.repeat(padded, len(starts), axis=0))
-    found = solve(many, np.tile(starts, (len(t), 1)), lo, hi, max_iterations=60)
-    return found.f.reshape(len(t), len(starts)).min(1)
+def _order(family: Family) -> tuple[float, float]:
+    """The least AICc first; without any, the most likely."""
+    return (math.inf if family.aicc is None else family.aicc), -family.p_value

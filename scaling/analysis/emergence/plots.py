@@ -62,6 +62,18 @@ def _runs(
         ax.plot(level.x * np.exp(width * spread), level.values, "o", label=name, **style)
 
 
+def _law(ax: Axes, found: Emergence, metric: str) -> None:
+    """The smooth law that suffices, or the nearest one and the place of the break."""
+    tested = found.breaks.get(metric)
+    if tested is None:
+        return
+    x, y = np.array(tested.curve).T
+    name = tested.suffices or "nearest smooth law"
+    ax.plot(x, y, color=PURPLE, lw=1, ls="-" if tested.suffices else ":", label=name)
+    if tested.bends:
+        ax.axvline(tested.place, color=VERMILION, ls="--", lw=1, label=tested.change)
+
+
 def _label(value) -> str:
     """A number for a tick: 405M rather than 4.05e+08; words as they are."""
     if isinstance(value, str):
@@ -94,6 +106,7 @@ def curve(found: Emergence, ax: Axes, *, colour: str = BLUE, label: str | None =
     if found.ceiling is not None:
         ax.axhline(found.ceiling, color=GREY, ls="--", lw=1, label="ceiling")
     _errorbars(ax, found.levels, colour, label or found.metric)
+    _law(ax, found, found.metric)
     if found.n_runs > len(found.levels):
         _runs(ax, found.levels, colour, None, alpha=0.35)
     if found.onset:
@@ -109,16 +122,15 @@ def curve(found: Emergence, ax: Axes, *, colour: str = BLUE, label: str | None =
 
 @styled
 def continuous(found: Emergence, ax: Axes) -> Axes:
-    """The continuous metric against scale, and where it breaks if it does."""
+    """The continuous metric against scale, with the smooth law that suffices or the break."""
     if not found.continuous_levels:
         raise UserError(f"{found.title}: no continuous metric was measured")
     _errorbars(ax, found.continuous_levels, GREEN, found.continuous)
+    _law(ax, found, found.continuous)
     tested = found.breaks.get(found.continuous)
     title = "too few scales to test for a break"
     if tested:
-        title = f"{'bends' if tested.bends else 'no break'} (p = {tested.p_value:.2g})"
-        if tested.bends:
-            ax.axvline(tested.place, color=VERMILION, ls="--", lw=1, label="break")
+        title = f"no smooth law (p = {tested.p_value:.2g})" if tested.bends else "smooth"
     ax.set(ylabel=found.continuous.replace("_", " "), title=title)
     _scale(ax, found.x)
     ax.legend()

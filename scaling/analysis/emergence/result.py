@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from scaling.analysis.emergence import wording
 from scaling.errors import UserError
 from scaling.files import write_atomic
 
@@ -69,22 +70,53 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Break:
-    """A smoothly broken power law against an unbroken one, on an error that falls with scale.
+class Family:
+    """One smooth family against changes within a step: `p_value` from a parametric bootstrap under
+    the family; `aicc` (None with too few scales) of its variant with `n_params` parameters, in
+    which the levels `fixed` ({"start": chance, "end": ceiling}) were not fitted. `has_width`:
+    it has two ends, so that the middle 80 % of its rise have a width."""
 
-    `statistic`: the likelihood ratio; `p_value` from a parametric bootstrap under the smooth law;
-    `d_aicc`: AICc(smooth) - AICc(broken), positive favours the break, None with too few scales.
-    `place`: x of the break; slopes are those of ln(error - E) in ln(x). `bends`: the break is
-    significant and improvement accelerates there."""
+    name: str
+    formula: str
+    p_value: float
+    aicc: float | None
+    n_params: int
+    fixed: Mapping[str, float]
+    has_width: bool
+    rejected: bool
+
+
+@dataclass(frozen=True)
+class Break:
+    """Smooth families whose middle 80 % take at least `smooth_width` decades of x, each against
+    changes within one step of the scales.
+
+    `suffices`: the family with the least AICc of those not rejected at .05, None where all are:
+    then `bends`, and `p_value`, the largest of theirs, is below .05. `picks_up`: those whose gain
+    never grows (a straight line in ln x, a saturating power law) are rejected. `change`: the best
+    abrupt shape, at x = `place`. `width`: decades from 10 to 90 % of the rise of the best sigmoid
+    of any width; an end of its interval is None where the data do not bound it: a jump within one
+    step (below), a rise without ends (above). `curve`: (x, value) of the family that suffices, of
+    the one with the least AICc where none does."""
 
     metric: str
-    statistic: float
+    smooth_width: float
+    families: tuple[Family, ...]
+    suffices: str | None
     p_value: float
-    d_aicc: float | None
+    change: str
+    change_aicc: float | None
     place: float
-    slope_before: float
-    slope_after: float
+    width: float
+    width_ci95: Span
+    picks_up: bool
     bends: bool
+    curve: tuple[tuple[float, float], ...]
+
+    @property
+    def may_jump(self) -> bool:
+        """Whether a jump within one step of the scales fits no worse than the best sigmoid."""
+        return self.width_ci95[0] is None
 
 
 @dataclass(frozen=True)
@@ -120,7 +152,8 @@ class LossThreshold:
 
 @dataclass(frozen=True)
 class Emergence:
-    """One ability, one curve. `verdict` is one of VERDICTS; `explanation` says it in a sentence."""
+    """One ability, one curve. `verdict` is one of `wording.VERDICTS`; `explanation` says it in a
+    sentence."""
 
     metric: str
     x: str
@@ -157,18 +190,7 @@ class Emergence:
         return text
 
     def __str__(self) -> str:
-        return _describe(self)
-
-
-VERDICTS = {
-    "none": "never significantly above chance",
-    "smooth": "above chance, and one smooth law describes the rise",
-    "mirage": "the metric bends, the continuous one does not and predicts it",
-    "break": "the metric and its continuous counterpart bend",
-    "bends": "the metric bends; without a continuous metric an artefact cannot be told apart",
-    "undecided": "the metric bends, the continuous one does not, nor does it predict the metric",
-    "untested": "too few scales, no items counted or no chance level: no test of a break",
-}
+        return wording.describe(self)
 
 
 def _plain(value: Any) -> Any:
@@ -179,46 +201,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return float(value) if np.isfinite(value) else None
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _span(ends: Span | None) -> str:
-    if ends is None:
-        return ""
-    low, high = ("" if e is None else f"{e:.4g}" for e in ends)
-    return f"[{low or '< smallest'}, {high or 'unbounded'}]"
-
-
-def _describe(found: Emergence) -> str:
-    """The result as a table for people."""
-    lines = [
-        f"{found.title}: {found.metric} against {found.x}   {found.n_runs} runs, "
-        f"{len(found.levels)} scales",
-        f"verdict {found.verdict}: {found.explanation}",
-        "",
-        f"{found.x:>12}{'mean':>10}{'runs':>6}{'items':>9}   95 % interval        above chance",
-    ]
-    for level in found.levels:
-        items = "" if level.n_items is None else f"{level.n_items:.0f}"
-        above = "" if level.above is None else ("yes" if level.above else "no")
-        lines.append(
-            f"{level.x:>12.4g}{level.mean:>10.4g}{level.n_runs:>6}{items:>9}   "
-            f"{_span(level.ci):<21}{above}"
-        )
-    lines.append("")
-    if found.onset:
-        o = found.onset
-        lines.append(f"onset {o.x:.4g}   95 % {_span((o.low, o.high))}   above {o.reference:.4g}")
-    for name, score in found.scores.items():
-        lines.append(f"{name} {score.value:.3g}   95 % {_span(score.ci95)}")
-    for name, b in found.breaks.items():
-        lines.append(
-            f"break of {name}: p = {b.p_value:.3g} at {b.place:.3g}, slope {b.slope_before:.2f} "
-            f"-> {b.slope_after:.2f}{'  bends' if b.bends else ''}"
-        )
-    if found.mirage:
-        m = found.mirage
-        lines.append(f"predicted by {m.source}: R² {m.r2:.3f}, largest gap {m.largest_gap:.3f}")
-    if found.loss_threshold:
-        t = found.loss_threshold
-        lines.append(f"loss threshold {t.threshold:.4g}   95 % {_span(t.ci95)}")
-    return "\n".join([*lines, *(f"warning: {w}" for w in found.warnings)])
