@@ -17,13 +17,13 @@ from scaling.analysis.intervals import Spread, spread, t_quantile
 from scaling.analysis.law import Law
 from scaling.analysis.solver import Problem
 from scaling.analysis.tables.choose import require
+from scaling.analysis.tables.kinds import kind_of, run_column
 from scaling.errors import UserError
 
 FEW = 4  # clusters: with fewer nothing is known of how they differ
 FEW_TO_RESAMPLE = 10  # clusters: with fewer there are hardly any different resamples
 NONE = "none"
-_RUNS = ("trunk", "run_id", "run", "run_name", "curve", "name")  # columns that may name the run
-_SEEDS = ("seed", "seeds.run", "config.seed")
+_RUNS = ("run_id", "run", "run_name", "curve", "name")  # columns that may name the run
 _ALONG = ("n_tokens", "step", "tokens_per_param", "flops")  # what grows along a run
 _BLANK = ("", "nan", "none", "null", "<na>")
 
@@ -57,7 +57,7 @@ def resolve(table: pd.DataFrame, law: Law, asked: str | bool | None = None) -> C
     if asked is not None:
         require(table, [asked])
         return _told(*_by_column(table, asked), asked, chosen=True)
-    for column in filter(None, (law.cluster, *_trunk_columns(table), *_RUNS)):
+    for column in (law.cluster, *_named(table)):
         if column not in table:
             continue
         labels, notices = _by_column(table, column)
@@ -74,8 +74,9 @@ def resolve(table: pd.DataFrame, law: Law, asked: str | bool | None = None) -> C
 def of_one_size(table: pd.DataFrame) -> np.ndarray | None:
     """Labels [rows] of the rows that may be of one run though nothing says so: those of one
     n_params at several lengths. None when there are none, or when the table names its runs."""
-    named = [c for c in (*_trunk_columns(table), *_RUNS, *_SEEDS) if c in table]
-    if "n_params" not in table or any(_is_run(table, _by_column(table, c)[0]) for c in named):
+    if "n_params" not in table or _seed(table) is not None:
+        return None
+    if any(_is_run(table, _by_column(table, c)[0]) for c in _named(table) if c in table):
         return None
     labels = pd.factorize(table["n_params"])[0]
     return labels if _has_lengths(table, labels) else None
@@ -180,6 +181,15 @@ def _trunk_columns(table: pd.DataFrame) -> list[str]:
     return ["trunk", *parents] if "run_id" in table else ["trunk"]
 
 
+def _named(table: pd.DataFrame) -> list[str]:
+    """Columns that may name runs, trunks first."""
+    return [*_trunk_columns(table), *_RUNS, *filter(None, [run_column(table)])]
+
+
+def _seed(table: pd.DataFrame) -> str | None:
+    return next((c for c in table if kind_of(c) == "seed"), None)
+
+
 def _blank(column: pd.Series) -> np.ndarray:
     words = column.astype(str).str.strip().str.lower()
     return (column.isna() | words.isin(_BLANK)).to_numpy(bool)
@@ -189,9 +199,10 @@ def _by_column(table: pd.DataFrame, column: str) -> tuple[np.ndarray, list[str]]
     """Labels [rows] by `column`, and what was noticed: rows without a name."""
     values, blank = table[column], _blank(table[column])
     if column in _trunk_columns(table) and column != "trunk":
-        parents = dict(zip(table["run_id"], values.where(~blank, None), strict=True))
+        known = values[~blank]
+        parents = dict(zip(table["run_id"][~blank], known, strict=True))
         return pd.factorize(table["run_id"].map(lambda run: root(run, parents)))[0], []
-    labels = pd.factorize(values.where(~blank, None))[0]
+    labels = pd.factorize(values.mask(blank))[0]
     missing = np.flatnonzero(labels < 0)
     labels[missing] = labels.max() + 1 + np.arange(len(missing))
     notices = []
@@ -225,7 +236,7 @@ def _has_lengths(table: pd.DataFrame, labels: np.ndarray) -> bool:
 
 
 def _by_seed(table: pd.DataFrame) -> Clusters:
-    seed = next((c for c in _SEEDS if c in table), None)
+    seed = _seed(table)
     if seed is None or "n_params" not in table:
         return Clusters()
     labels = table.groupby(["n_params", seed], dropna=False).ngroup().to_numpy()

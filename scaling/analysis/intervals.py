@@ -34,6 +34,18 @@ def t_quantile(p: float, dof: float) -> float:
     return math.sqrt(dof) * math.tan(np.interp((p - 0.5) * 2, mass / mass[-1], u))
 
 
+def percentiles(values: np.ndarray) -> np.ndarray:
+    """The 2.5 and 97.5 % points [2, ...] of `values` [draws, ...]. A draw that is not a number may
+    be anything, so it counts as below the one and above the other: a point that too many of them
+    reach is infinite."""
+    if np.isfinite(values).all():
+        return np.percentile(values, [2.5, 97.5], axis=0)
+    lost = np.isnan(values)  # and no interpolation, which knows no infinity
+    low = np.percentile(np.where(lost, -np.inf, values), 2.5, axis=0, method="lower")
+    high = np.percentile(np.where(lost, np.inf, values), 97.5, axis=0, method="higher")
+    return np.stack([low, high])
+
+
 @dataclass(frozen=True)
 class Spread:
     """Local shape of the objective at an optimum, in z; zero rows and columns where not free.
