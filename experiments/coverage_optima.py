@@ -9,6 +9,7 @@ the known bias of parabolas is not counted against the interval.
 """
 
 import argparse
+import pathlib
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from experiments.coverage import chance
 from scaling.analysis.fit import fit
 from scaling.analysis.law import factorial
 from scaling.analysis.laws.optimum import ISOFLOP, REFERENCE_C, TRUE_A, TRUE_OPTIMUM, with_true_loss
+from scaling.spreadsheet import frame_text
 
 SIZES, BUDGETS = (4, 6, 8, 12), (5, 10)
 REACH = np.log(6)  # the sizes of a budget lie within this factor of its optimum
@@ -76,7 +78,7 @@ def main() -> None:
     print(f"pooled: {100 * pooled.min():.1f} to {100 * pooled.max():.1f} % covered")
     print(f"intervals that cover exactly 95 % would show 95 ± {100 * chance(args.sets):.1f} here")
     if args.out:
-        table.to_csv(args.out, index=False)
+        pathlib.Path(args.out).write_text(frame_text(table), encoding="utf-8")
 
 
 if __name__ == "__main__":

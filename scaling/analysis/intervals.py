@@ -111,8 +111,6 @@ def spread(problem: Problem, z: np.ndarray, free: np.ndarray, groups=None) -> Sp
     usable = eigenvalues > _SINGULAR * eigenvalues[-1]
     basis = vectors[:, usable]
     V = U @ (basis / np.sqrt(eigenvalues[usable]))
-    bread = basis @ np.linalg.pinv(basis.T @ (U.T * slope) @ U @ basis) @ basis.T
-    bread /= np.outer(norm, norm)
     if groups is None:
         leverage = np.clip(np.sum(V * V, 1), 0, 1 - 1 / n)
         # Residuals of a fit are shorter than the errors, the more so the more a point pulled (HC3).
@@ -122,6 +120,10 @@ def spread(problem: Problem, z: np.ndarray, free: np.ndarray, groups=None) -> Sp
         scores, errors, vital = _jackknife(V, np.sqrt(w) * psi, np.sqrt(w) * r, groups)
         scores = scores @ (basis * np.sqrt(eigenvalues[usable])).T * norm
         errors, dof = errors / np.sqrt(w), len(scores) - 1
+        if problem.loss.huber:  # the density of the errors: that of shorter residuals is higher
+            slope = _slope(errors, problem.delta)
+    bread = basis @ np.linalg.pinv(basis.T @ (U.T * slope) @ U @ basis) @ basis.T
+    bread /= np.outer(norm, norm)
     cov = bread @ (scores.T @ scores) @ bread
     index = np.flatnonzero(free)
     full, height, flat = np.zeros((total, total)), np.zeros(total), np.zeros(total, bool)
