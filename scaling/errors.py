@@ -20,4 +20,10 @@ def unknown(kind: str, value: str, known: Iterable[str]) -> UserError:
     loose = difflib.get_close_matches(str(value).casefold(), folded, n=1, cutoff=0.5)
     near = near or [folded[name] for name in loose]
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return UserError(f"unknown {kind} {str(value)!r}; {hint}known: {', '.join(names)}")
+    return UserError(f"unknown {kind} {shown(str(value))}; {hint}known: {', '.join(names)}")
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: on one line, and not longer than a line."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"

@@ -20,7 +20,7 @@ from ml_collections import config_dict
 
 from scaling.config import Kind, ProbeConfig, RunConfig, options_class
 from scaling.durations import Duration
-from scaling.errors import UserError, unknown
+from scaling.errors import UserError, shown, unknown
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -135,7 +135,7 @@ def _strip_none(hint: Any) -> tuple[Any, bool]:
 def _build(cls: type, loose: Mapping[str, Any], path: str) -> Any:
     if not isinstance(loose, Mapping):
         raise UserError(
-            f"{path or 'config'}={_shown(loose)} must be a section with keys, not a single value"
+            f"{path or 'config'}={shown(loose)} must be a section with keys, not a single value"
         )
     loose = dict(loose)
     values: dict[str, Any] = {}
@@ -160,7 +160,7 @@ def _build_options(cls: type, loose: dict[str, Any], path: str) -> Any:
     default = next(f.default for f in dataclasses.fields(cls) if f.name == "name")
     chosen = loose.get("name", default)
     if not isinstance(chosen, str) or chosen not in cls.registry.names():
-        raise unknown(f"{path}.name:", _shown(chosen, plain=True), cls.registry.names())
+        raise unknown(f"{path}.name:", chosen, cls.registry.names())
     result_class = options_class(cls.registry, chosen)
     result = result_class() if result_class else None
     for name in [key for key in loose if key in cls.registry.names()]:
@@ -193,7 +193,7 @@ def _convert(value: Any, hint: Any, field: dataclasses.Field, path: str) -> Any:
     if typing.get_origin(kind) is tuple:
         item = typing.get_args(kind)[0]
         if isinstance(value, str) or not isinstance(value, list | tuple):
-            raise UserError(f"{path}={_shown(value)} must be a list of {item.__name__}")
+            raise UserError(f"{path}={shown(value)} must be a list of {item.__name__}")
         return tuple(_scalar(v, item, f"{path}[{i}]") for i, v in enumerate(value))
     result = _scalar(value, kind, path)
     _check_range(result, field, path)
@@ -203,12 +203,12 @@ def _convert(value: Any, hint: Any, field: dataclasses.Field, path: str) -> Any:
 def _labelled(value: Any, kind: type, path: str) -> dict[str, Any]:
     """Sections by label; a section without a name is the kind that its label names."""
     if not isinstance(value, Mapping):
-        raise UserError(f"{path}={_shown(value)} must be sections by label")
+        raise UserError(f"{path}={shown(value)} must be sections by label")
     out = {}
     for label, section in value.items():
         if not isinstance(label, str) or not _NAME.fullmatch(label):
             raise UserError(
-                f"{path}: label {_shown(label)} must be letters, digits, '.', '_' or '-'"
+                f"{path}: label {shown(label)} must be letters, digits, '.', '_' or '-'"
             )
         named = {"name": label, **section} if isinstance(section, Mapping) else section
         out[label] = _build(kind, named, f"{path}.{label}")
@@ -222,10 +222,10 @@ def _scalar(value: Any, kind: type, path: str) -> Any:
         return value
     if kind in (int, float) and isinstance(value, int | float) and not isinstance(value, bool):
         if not _is_finite(value):
-            raise UserError(f"{path}={_shown(value)} must be a finite number")
+            raise UserError(f"{path}={shown(value)} must be a finite number")
         if kind is float or float(value).is_integer():
             return kind(value)
-    raise UserError(f"{path}={_shown(value)} must be {kind.__name__}, not {type(value).__name__}")
+    raise UserError(f"{path}={shown(value)} must be {kind.__name__}, not {type(value).__name__}")
 
 
 def _is_finite(value: float) -> bool:
@@ -235,17 +235,11 @@ def _is_finite(value: float) -> bool:
         return False
 
 
-def _shown(value: Any, plain: bool = False) -> str:
-    """A value as a message shows it: on one line, and not longer than a line."""
-    text = value if plain and isinstance(value, str) else repr(value)
-    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
-
-
 def _check_range(value: Any, field: dataclasses.Field, path: str) -> None:
     low, high = field.metadata.get("low"), field.metadata.get("high")
     choices = field.metadata.get("choices")
     if choices and value not in choices:
-        raise unknown(f"{path}:", _shown(value, plain=True), choices)
+        raise unknown(f"{path}:", value, choices)
     if low is not None and value < low:
         raise UserError(f"{path}={value!r} is below the least sensible value {low!r}")
     if high is not None and value > high:

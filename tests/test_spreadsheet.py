@@ -12,7 +12,7 @@ import pytest
 
 from scaling.analysis.tables.read import read
 from scaling.cli.importing import _write as write_import
-from scaling.cli.runs import _replace, _to_csv
+from scaling.outputs import write_output
 from scaling.report import write as report
 from scaling.spreadsheet import as_it_was, csv_text, frame_text, harmless
 
@@ -48,7 +48,7 @@ def by_import(table, path):
 
 
 def by_runs(table, path):
-    _replace(path, table.to_dict("records"), _to_csv)
+    write_output(path, csv_text(table.to_dict("records")), "--csv")
 
 
 def by_frame(table, path):

@@ -57,7 +57,7 @@ def replicate() -> Page:
         "every addition and subtraction has its onset in the first bin: 0.2 % of 2,000 items is "
         "significant and no chart shows it.",
         "Verdicts without a continuous metric: "
-        + "; ".join(f"{f.title}: {f.verdict} ({law(f.breaks[f.metric])})" for f in found)
+        + "; ".join(f"{f.title}: {f.verdict}, {law(f.breaks[f.metric])}" for f in found)
         + ". All four turn upwards, and none is a break: one smooth law explains each, so steep "
         "in a chart is not the same as sudden. A rise of an exact match alone says nothing about "
         "the model either (see ipa_bleu).",

@@ -21,6 +21,7 @@ from scaling.analysis.draws import Draws, search
 from scaling.analysis.intervals import residuals
 from scaling.analysis.solver import Problem
 from scaling.errors import UserError, unknown
+from scaling.limits import refuse_too_many
 
 METHODS = ("case", "cluster", "residual", "parametric")
 _CHUNK_BYTES = 2e8  # resampled weights or targets held at a time
@@ -41,6 +42,7 @@ class Bootstrap:
             raise unknown("bootstrap method", self.method, METHODS)
         if self.n < 2:
             raise UserError(f"bootstrap of {self.n} draws: ask for 2 or more (4000 is usual)")
+        refuse_too_many("--bootstrap", self.n, "draws")
 
 
 def huber_scale(r: np.ndarray, w: np.ndarray, delta: float) -> float:

@@ -29,6 +29,7 @@ from scaling.analysis.tables.design import settle, take_best
 from scaling.analysis.tables.mixed import mixed
 from scaling.analysis.tables.read import as_table
 from scaling.errors import UserError, unknown
+from scaling.limits import refuse_too_many
 
 _KEEP = 256  # starts that always run to the end
 _SCREEN_ROWS = 2000  # rows that dominated starts are judged on when the table is long
@@ -264,6 +265,7 @@ def start_points(law: Law, table, starts, seed: int, lo, hi) -> np.ndarray:
     if isinstance(starts, int):
         if starts < 1:
             raise UserError(f"{starts} starts: ask for at least 1")
+        refuse_too_many("--starts", starts, "starts")
         if starts <= len(z):
             return z[rng.choice(len(z), starts, replace=False)]
         extra = z[rng.integers(len(z), size=starts - len(z))]

@@ -5,7 +5,6 @@ probe, step, every key of the groups (condition, shots, ...), n_items, chance, c
 and for every metric its mean `METRIC`, `METRIC_n` and `METRIC_sum_sq`.
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,17 +13,22 @@ from typing import Any
 
 import pandas as pd
 
+from scaling.analysis.tables.cells import numbers
 from scaling.analysis.tables.foreign import format_of
 from scaling.analysis.tables.read import load
 from scaling.analysis.tables.records import groups_of
 from scaling.analysis.tables.status import is_complete
+from scaling.analysis.tables.units import FRACTION
 from scaling.errors import UserError
+from scaling.reading import read_json
+from scaling.shapes import FACTS, PLACES, PROBE
 
 _FACTS = ("run_id", "name", "n_params", "n_tokens", "flops", "loss")
 RUN_COLUMNS = (
     *("run_id", "name", "group", "seed", "n_params", "n_params_non_embedding", "n_tokens"),
     *("flops", "loss", "step"),
 )
+_RECORD = {f"{name}?": shape for name, shape in FACTS.items()} | {"probes?": {str: PROBE}}
 
 
 def load_probes(path: str | Path, *, steps: bool = False) -> pd.DataFrame:
@@ -44,8 +48,22 @@ def load_probes(path: str | Path, *, steps: bool = False) -> pd.DataFrame:
         table = _read_directory(path, steps)
     else:
         table, notices = load(path)
-        table.attrs["warnings"] = notices
+        table, more = _percent_cells(table)
+        table.attrs["warnings"] = notices + more
     return table
+
+
+def _percent_cells(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Columns whose cells are written 25.5%, as fractions."""
+    notices = []
+    for name in table.columns:
+        cells = table[name].dropna()
+        if len(cells) and all(isinstance(c, str) and c.rstrip().endswith("%") for c in cells):
+            values, bad, said = numbers(table[name], FRACTION)
+            if not bad.any():
+                table = table.assign(**{name: values})
+                notices += said
+    return table, notices
 
 
 def metrics_of(table: pd.DataFrame) -> list[str]:
@@ -97,9 +115,9 @@ def _read_directory(path: Path, steps: bool) -> pd.DataFrame:
     groups = _sweep_groups(path)
     rows: list[dict[str, Any]] = []
     left_out: Counter[str] = Counter()
-    n_files = 0
+    labels: Counter[str] = Counter()  # of results at any step
     for run in sorted({p.parent for p in path.rglob("config.json")} | _with_records(path)):
-        record = _json(run / "record.json")
+        record = _json(run / "record.json", _RECORD)
         status = str(record.get("status", "unfinished"))
         facts = _facts(record, run, groups)
         if is_complete(status):
@@ -107,14 +125,14 @@ def _read_directory(path: Path, steps: bool) -> pd.DataFrame:
                 rows += _rows(facts, label, result)
         else:
             left_out[status] += 1
-        n_files += sum(1 for _ in run.glob("probes/*/step_*.json"))
+        labels.update(path.parent.name for path in run.glob("probes/*/step_*.json"))
         if steps and status != "diverged":
             rows += _step_rows(run, facts, record)
     if not rows:
         kinds = ", ".join(f"{n} {kind}" for kind, n in left_out.most_common())
         way = (
-            f"{n_files} of checkpoints are there: --steps reads them"
-            if n_files
+            f"{labels.total()} of checkpoints are there: --steps reads them"
+            if labels
             else "`scaling probe DIR --probe=...` makes them"
         )
         raise UserError(
@@ -122,6 +140,8 @@ def _read_directory(path: Path, steps: bool) -> pd.DataFrame:
             f"{way}"
         )
     table = pd.DataFrame(rows)
+    if early := sorted(labels.keys() - set(table["label"])):
+        table.attrs["hint"] = f"{', '.join(early)} was asked before the end only: add --steps"
     if steps:  # the last step is both in the record and in its own file
         same = ["run_id", "label", "step", *(k for k in keys_of(table) if k != "label")]
         table = table.drop_duplicates(same, ignore_index=True)
@@ -135,23 +155,17 @@ def _with_records(path: Path) -> set[Path]:
     return {p.parent for p in path.rglob("record.json")}
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path, shape: Any = dict) -> dict[str, Any]:
     """The object in a file; {} when there is none yet. Raises UserError when it is broken."""
     if not path.is_file():
         return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path} does not hold a JSON object")
-    return value
+    return read_json(path, shape)
 
 
 def _sweep_groups(path: Path) -> dict[str, str]:
     """run_id -> group, from the nearest sweep.json."""
     for at in (path, path.parent, path.parent.parent):
-        runs = _json(at / "sweep.json").get("runs")
+        runs = _json(at / "sweep.json", PLACES).get("runs")
         if runs:
             return {r["run_id"]: groups_of(r) for r in runs}
     return {}
@@ -197,7 +211,7 @@ def _step_rows(run: Path, facts: Mapping[str, Any], record: Mapping[str, Any]) -
     """The intermediate results of a run. The final loss is not theirs, so it is left out."""
     final_tokens, final_flops = record.get("n_tokens"), record.get("flops")
     for path in sorted(run.glob("probes/*/step_*.json")):
-        result = _json(path)
+        result = _json(path, PROBE)
         tokens = result.get("n_tokens")
         at = {**facts, "n_tokens": tokens}
         if tokens != final_tokens:

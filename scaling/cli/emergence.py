@@ -1,13 +1,13 @@
 """`scaling emergence`: the chart and the JSON of abilities against scale."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from scaling.analysis.tables.names import assignments, listed
 from scaling.cli.options import add_columns, column_map, verb_parser
 from scaling.errors import UserError
+from scaling.terminal import say
 
 _EXAMPLES = """examples:
   scaling emergence runs/cipher --metric exact_match --x n_params
@@ -17,7 +17,11 @@ _EXAMPLES = """examples:
       --map flops=C --bins 1e21,1e22,1e23 --plot acc.png --json acc.json
   scaling emergence BIG-bench/bigbench/benchmark_tasks/arithmetic --metric exact_str_match \\
       --where 'group=BIG-G T=0' --where shots=2 --n-items 1000
+  scaling emergence lm_eval_results --metric acc --chance 0.25 --where label=arc_easy
 
+A rise is smooth when one of these explains it: a straight line in ln x, a power law (saturating or
+rising), a logistic, Gompertz or Weibull curve, each with 10 to 90 % of its rise over --smooth-width
+or more. It is a break when all of them are rejected at 5 % (docs/emergence.md).
 Without --by, conditions that vary (label, shots, ...) are analysed one by one.
 Exit status: 0 done (read `verdict` in the result), 2 bad input."""
 
@@ -39,7 +43,10 @@ def emergence(argv: Sequence[str]) -> int:
     from scaling.analysis.probe_table import load_probes
     from scaling.analysis.tables.choose import rename, select
     from scaling.analysis.tables.join import joined
+    from scaling.outputs import check_output
 
+    check_output(args.json, "--json")
+    check_output(args.plot, "--plot")
     check_format(args.plot)
     table = load_probes(args.data, steps=args.steps)
     table, added = joined(table, args.join)
@@ -65,9 +72,9 @@ def emergence(argv: Sequence[str]) -> int:
         seed=args.seed,
     )
     page = chart(found, table, heat=heat, targets=targets)
-    print("\n\n".join(map(str, found.values())))
+    say("\n\n".join(map(str, found.values())))
     for notice in added + notices:
-        print(f"warning: {notice}")
+        say(f"warning: {notice}")
     _write_json(args, found)
     save(page, args.plot)
     print(f"\nwritten: {args.plot}, {args.json}")
@@ -127,11 +134,10 @@ def _bins(text: str | None) -> int | list[float] | None:
 
 
 def _write_json(args: argparse.Namespace, found: dict) -> None:
-    from scaling.files import dump, write_atomic
+    from scaling.files import dump
+    from scaling.outputs import write_output
+    from scaling.reading import loads
 
-    conditions = {name: json.loads(one.to_json()) for name, one in found.items()}
+    conditions = {name: loads(one.to_json(), name) for name, one in found.items()}
     document = {"schema_version": 1, "source": Path(args.data).name, "conditions": conditions}
-    try:
-        write_atomic(args.json, dump(document) + "\n")
-    except OSError as error:
-        raise UserError(f"cannot write {args.json}: {error.strerror}") from None
+    write_output(args.json, dump(document) + "\n", "--json")

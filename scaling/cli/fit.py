@@ -3,13 +3,13 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 
 from scaling.analysis.tables.names import listed
 from scaling.cli.options import add_columns, fitting, law_names, read_table, verb_parser
 from scaling.errors import UserError
+from scaling.terminal import printable, say
 
 _FIT_EXAMPLES = """examples:
   scaling fit results.csv --law chinchilla
@@ -17,6 +17,8 @@ _FIT_EXAMPLES = """examples:
   scaling fit sheet.csv --map 'n_params=Params (M),n_tokens="Tokens, seen",loss=Val Loss' \\
       --unit n_tokens=B
   scaling fit sweep/ --law chinchilla --where "flops<=1e21" --holdout "flops>1e21"
+  scaling fit lr_sweep.csv --law chinchilla --best-of lr,batch
+  scaling fit chart.csv --join sizes.csv --map n_tokens=step,loss=val/loss --unit n_tokens=262144
   scaling fit results.csv --law chinchilla --drop-highest 5 --bootstrap 4000 --json fit.json
   scaling fit curves.jsonl --law multi_power --bootstrap 200 --plot fit.svg
 
@@ -69,10 +71,10 @@ def fit(argv: Sequence[str]) -> int:
         **options,
     )
     result.warnings[:0] = notices
-    print(result)
-    if args.json:
+    say(result)
+    if args.json is not None:
         result.to_json(args.json)
-    if args.plot:
+    if args.plot is not None:
         from scaling.analysis.plot import overview, save
 
         save(overview(result), args.plot)
@@ -194,16 +196,16 @@ def compare(argv: Sequence[str]) -> int:
     comparison = compare_laws(
         names, table, cluster=cluster, folds=args.folds, best_of=best_of, **options
     )
-    print(comparison)
+    say(comparison)
     for notice in notices:
-        print(f"warning: {notice}")
+        say(f"warning: {notice}")
     if args.sensitivity:
         columns = listed(args.n_columns, table.columns) if args.n_columns else ["n_params"]
         for name in names:
             print(f"\nsensitivity of {name}")
             varied = sensitivity(name, table, n_columns=columns, seed=args.seed, best_of=best_of)
             _show(varied, [])
-    if args.plot:
+    if args.plot is not None:
         from scaling.analysis.plot import comparison_figure, save
 
         save(comparison_figure(comparison), args.plot)
@@ -262,13 +264,15 @@ def _read(
 
 def _check_outputs(json_path: str | None, plot_path: str | None) -> None:
     """Raises UserError before any compute when a result could not be written."""
-    if plot_path:
+    from scaling.outputs import check_output
+
+    if json_path is not None:
+        check_output(json_path, "--json")
+    if plot_path is not None:
         from scaling.analysis.plot import check_format
 
+        check_output(plot_path, "--plot")
         check_format(plot_path)
-    for path in filter(None, (json_path, plot_path)):
-        if not Path(path).absolute().parent.is_dir():
-            raise UserError(f"cannot write {path}: no such directory")
 
 
 def _combined(given: dict[str, list[float]]) -> pd.DataFrame:
@@ -281,6 +285,6 @@ def _combined(given: dict[str, list[float]]) -> pd.DataFrame:
 
 
 def _show(table: pd.DataFrame, warnings: Sequence[str]) -> None:
-    print(table.to_string(index=False, float_format=lambda v: f"{v:.6g}"))
+    say(table.to_string(index=False, float_format=lambda v: f"{v:.6g}"))
     for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        print(f"warning: {printable(warning)}", file=sys.stderr)

@@ -1,16 +1,16 @@
 """`scaling import`: results from elsewhere, as a table that every other verb reads."""
 
 import argparse
-import os
+import io
 import pathlib
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from scaling.analysis.tables.names import assignments
-from scaling.cli.options import add_columns, column_map, verb_parser
+from scaling.cli.options import add_columns, column_map, named_path, verb_parser
 from scaling.errors import UserError
-from scaling.files import write_atomic
+from scaling.outputs import check_output, write_output
 from scaling.spreadsheet import frame_text
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ def import_(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     if args.out.suffix not in (".csv", ".parquet"):
         raise UserError(f"--out {str(args.out)!r} must end in .csv or .parquet")
-    if not args.out.parent.is_dir():
-        raise UserError(f"--out: no such directory: {str(args.out.parent)!r}")
+    check_output(args.out, "--out")
 
     from scaling.analysis.tables.join import joined
     from scaling.analysis.tables.read import read
@@ -83,21 +82,19 @@ def _parser() -> argparse.ArgumentParser:
     for kind in (csv, wandb):
         add = kind.add_argument
         add_columns(kind, conditions=False)
-        add("--out", type=pathlib.Path, required=True, metavar="TABLE", help=".csv or .parquet")
+        add("--out", type=named_path, required=True, metavar="TABLE", help=".csv or .parquet")
     return parser
 
 
 def _write(table: "pandas.DataFrame", out: pathlib.Path) -> None:
     if out.suffix == ".csv":
-        write_atomic(out, frame_text(table))
+        write_output(out, frame_text(table), "--out")
         return
-    temporary = out.with_name(f".{out.name}.tmp")
+    file = io.BytesIO()
     try:
         # Mixed columns of other people's configs have no one Parquet type.
         mixed = table.select_dtypes(object).columns
-        table.astype(dict.fromkeys(mixed, "string")).to_parquet(temporary, index=False)
-        os.replace(temporary, out)
+        table.astype(dict.fromkeys(mixed, "string")).to_parquet(file, index=False)
     except ImportError:
         raise UserError(f"--out {str(out)!r}: Parquet needs `pip install pyarrow`") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_output(out, file.getvalue(), "--out")

@@ -1,6 +1,7 @@
 """What the command lines of the analysis verbs share: the parser, the options of tables."""
 
 import argparse
+import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -146,3 +147,13 @@ def law_names(texts: Sequence[str]) -> list[str]:
     if not names:
         raise UserError("--laws names no law; see `scaling laws`")
     return names
+
+
+def named_path(text: str) -> pathlib.Path:
+    """A path of the command line, for argparse; empty it would be the directory one stands in."""
+    # An unset variable of a script (--workdir=$DIR) must not mean that.
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; name a file or directory")
+    if "\0" in text:
+        raise argparse.ArgumentTypeError("it holds a NUL byte; choose another name")
+    return pathlib.Path(text)

@@ -3,9 +3,9 @@
 import argparse
 import contextlib
 import logging
-import pathlib
 import sys
 
+from scaling.cli.options import named_path
 from scaling.errors import UserError
 from scaling.interrupt import leaving_when_asked
 
@@ -34,11 +34,11 @@ def probe(argv: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    p.add_argument("directory", type=pathlib.Path, metavar="DIR", help="run or sweep directory")
+    p.add_argument("directory", type=named_path, metavar="DIR", help="run or sweep directory")
     p.add_argument("--probe", action="append", default=[], metavar="NAME", help="may be repeated")
     p.add_argument("--step", default="last", help="a step, 'last' (default) or 'all'")
     p.add_argument("--mesh", help="axis sizes, such as data:2 (default: all devices on data)")
-    p.add_argument("--cache-dir", type=pathlib.Path, help="corpora and compiled programs")
+    p.add_argument("--cache-dir", type=named_path, help="corpora and compiled programs")
     p.add_argument("--quiet", action="store_true", help="no progress line")
     args = p.parse_args(argv)
     if args.step not in ("last", "all") and not args.step.isdecimal():
@@ -75,6 +75,8 @@ def _progress(total: int, quiet: bool):
     from rich.console import Console
     from rich.progress import Progress
 
+    from scaling.terminal import marked
+
     with Progress(console=Console(stderr=True)) as bar:
         row = bar.add_task("probing", total=total)
-        yield lambda text: bar.update(row, advance=1, description=text)
+        yield lambda text: bar.update(row, advance=1, description=marked(text))

@@ -5,6 +5,7 @@ import os
 import pathlib
 import sys
 
+from scaling.cli.options import named_path
 from scaling.errors import UserError
 from scaling.interrupt import leaving_when_asked
 
@@ -33,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    p.add_argument("out", metavar="OUT", type=pathlib.Path, help="the sweep directory")
+    p.add_argument("out", metavar="OUT", type=named_path, help="the sweep directory")
     p.add_argument(
         "--run-id", required=True, metavar="ID", help="a run of OUT/sweep.json; - reads ids"
     )
@@ -57,6 +58,14 @@ def run(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     out = args.out.absolute()
     _enter_snapshot(out, argv)
+    from scaling.sweep.logs import redacted
+
+    # An engine keeps what its jobs say.
+    with redacted():
+        return _run(out, args)
+
+
+def _run(out: pathlib.Path, args: argparse.Namespace) -> int:
     if args.cores:
         # Before jax looks how many there are.
         os.sched_setaffinity(0, {int(core) for core in args.cores.split(",")})

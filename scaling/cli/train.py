@@ -1,12 +1,11 @@
 """`scaling train`: one config, one record."""
 
-import argparse
 import logging
 import os
-import pathlib
 import sys
 
 from scaling.cli.flags import EXAMPLES, Parser, open_config
+from scaling.cli.options import named_path
 from scaling.durations import Duration
 from scaling.errors import UserError
 from scaling.interrupt import EXIT_AGAIN, leaving_when_asked
@@ -41,13 +40,13 @@ def parser() -> Parser:
         description=HELP,
         epilog=EPILOG,
     )
-    p.add_argument("--workdir", type=_workdir, required=True, help="directory of this run")
+    p.add_argument("--workdir", type=named_path, required=True, help="directory of this run")
     p.add_argument("--mesh", help="axis sizes, such as data:2,fsdp:2,tensor:2 (default: all data)")
     p.add_argument("--checkpoint-every", default="10%", help="such as '500 steps' (default 10%%)")
     p.add_argument("--keep-last", type=int, default=2, help="newest checkpoints kept (default 2)")
     p.add_argument("--keep-every", type=int, help="keep checkpoints at multiples of this step too")
     p.add_argument("--wandb", metavar="PROJECT", help="mirror metrics to Weights & Biases")
-    p.add_argument("--cache-dir", type=pathlib.Path, help="corpora and compiled programs")
+    p.add_argument("--cache-dir", type=named_path, help="corpora and compiled programs")
     p.add_argument("--strict", action="store_true", help="a diverged run exits with status 1")
     p.add_argument("--quiet", action="store_true", help="no progress line")
     p.add_argument(
@@ -56,13 +55,6 @@ def parser() -> Parser:
         help="one run on several processes: found from Slurm and the like, or spelled out",
     )
     return p
-
-
-def _workdir(text: str) -> pathlib.Path:
-    # An unset variable of a script (--workdir=$DIR) must not mean the directory one stands in.
-    if not text:
-        raise argparse.ArgumentTypeError("it is empty; name a directory")
-    return pathlib.Path(text)
 
 
 @leaving_when_asked()

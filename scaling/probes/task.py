@@ -118,4 +118,4 @@ def _encoder(target: Target) -> tuple[Callable[[str], Tokens], Tokens]:
     def encode(text: str) -> Tokens:
         return encoder.encode([text.encode()])[0][0].tolist()
 
-    return encode, (encoder.separator,)
+    return encode, () if encoder.separator is None else (encoder.separator,)

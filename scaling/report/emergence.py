@@ -40,9 +40,10 @@ def emergence(found: list[Ability], notices: list[str]) -> Section | None:
 
 
 def _facts(e) -> dict:
-    o = e.onset
+    o, tested = e.onset, e.breaks.get(e.metric)
     return {
         "verdict": e.verdict,
+        "law": None if tested is None else tested.suffices,
         "onset": None if o is None else {"x": o.x, "low": o.low, "high": o.high},
         "chance": e.chance,
         "ceiling": e.ceiling,
@@ -131,7 +132,8 @@ def _curves(ability: Ability, key: str) -> Figure:
             ("t_ci", "95 %"), ("t_runs", "runs"),
         )
     ]  # fmt: skip
-    layers = _limits(ability, names, colour)
+    law_y = charts.y_axis("y", title, **axis)
+    layers = [*_limits(ability, names, colour), *_laws(ability, names, x, law_y, colour)]
     layers += [
         base.mark_rule(opacity=0.7).encode(
             x, charts.y_axis("low", title, **axis), alt.Y2("high:Q"), color=colour
@@ -150,6 +152,8 @@ def _curves(ability: Ability, key: str) -> Figure:
         " Dotted: chance." if any(e.chance is not None for e in ability.curves.values()) else ""
     )
     caption += " Dashed: the ceiling that these very items allow." if ceilings else ""
+    if any(_law(ability, name) for name in names):
+        caption += " Thin curves: the smooth law that suffices."
     dose = f" at {ability.dose_value} {ability.dose}" if ability.dose else ""
     return charts.figure(
         f"emergence-{key}",
@@ -178,6 +182,25 @@ def _limits(ability: Ability, names: list[str], colour: alt.Color) -> list[alt.C
         line = alt.Chart(data).mark_rule(strokeDash=[7, 4], opacity=0.65)
         layers.append(line.encode(y="y:Q", color=colour))
     return layers
+
+
+def _law(ability: Ability, name: str) -> tuple:
+    """(x, value) of the smooth law that suffices for a curve, or ()."""
+    e = ability.curves[name]
+    tested = e.breaks.get(e.metric)
+    return tested.curve if tested and tested.suffices else ()
+
+
+def _laws(ability: Ability, names: list[str], x, y, colour: alt.Color) -> list[alt.Chart]:
+    """The smooth law of every curve that has one, thin."""
+    points = [(name, *place) for name in names for place in _law(ability, name)]
+    if not points:
+        return []
+    series, at, value = map(list, zip(*points, strict=True))
+    line = alt.Chart(charts.rows_of(series=series, x=at, y=value)).mark_line(
+        strokeWidth=1, opacity=0.55
+    )
+    return [line.encode(x, y, color=colour)]
 
 
 def _runs(ability: Ability, names, colour, axis, title) -> alt.Chart:

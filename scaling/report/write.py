@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pandas as pd
 
 from scaling.errors import UserError
-from scaling.files import dump, write_atomic
+from scaling.files import dump
+from scaling.outputs import write_output
 from scaling.record import jsonable
 from scaling.report.ability import abilities
 from scaling.report.allocation import allocation
@@ -99,6 +100,8 @@ def _points(estimates: Sequence[Estimate], out: pathlib.Path) -> list[str]:
 
 def make_directory(out: pathlib.Path) -> None:
     """Raises UserError when `out` cannot be made."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out={str(out)!r} is not a directory; choose another --out")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -150,10 +153,7 @@ def publish(
 
 def save(path: pathlib.Path, text: str) -> None:
     """Raises UserError when the disk refuses."""
-    try:
-        write_atomic(path, text)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
+    write_output(path, text, "--out")
 
 
 def finite(value):

@@ -11,13 +11,13 @@ to save and leave (75) does not count. The next call of the command tries given-
 import contextlib
 import dataclasses
 import heapq
-import json
 import pathlib
 import signal
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from scaling.files import dump
 from scaling.interrupt import listening
 from scaling.record import now
 from scaling.sweep.manifest import Sweep
@@ -221,7 +221,7 @@ class Orchestrator:
             contextlib.suppress(OSError),
             open(self._out / "launch" / "failures.jsonl", "a", encoding="utf-8") as file,
         ):
-            file.write(json.dumps(row) + "\n")
+            file.write(dump(row, indent=None) + "\n")
 
     def _fraction(self) -> float:
         whole = sum(spec.cost["flops_own"] for spec in self._specs.values())

@@ -94,11 +94,11 @@ def claim_devices(mesh: str | None) -> None:
     """
     import jax
 
-    from scaling.sharding import parse_mesh
+    from scaling.sharding import parse_mesh, start_cpu_devices
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     wanted = math.prod(parse_mesh(mesh).values()) if mesh else cores
-    jax.config.update("jax_num_cpu_devices", max(1, wanted))
+    start_cpu_devices(wanted, cores or 1)
     jax.devices()
 
 

@@ -157,6 +157,8 @@ def test_a_mixture_without_effect_is_said_only_where_the_name_says_it():
     assert len(said) == 1
     assert "'tokenizer' has 2 values (bpe, bytes) and one law is fitted" in said[0]
     assert mixed(CHINCHILLA, table.drop(columns="tokenizer"), noise) == []
+    one = table.assign(group=table["tokenizer"].map({"bpe": "text", "bytes": "luck+text"}))
+    assert mixed(CHINCHILLA, one.drop(columns=["tokenizer", "colour"]), noise) == []
     sizes = table.assign(family=table["n_params"].map("{:g}".format)).drop(columns="tokenizer")
     assert mixed(CHINCHILLA, sizes, noise) == []
 

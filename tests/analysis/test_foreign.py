@@ -260,10 +260,24 @@ def test_a_map_is_proposed(columns, want):
     assert proposal(columns, ["n_params", "n_tokens", "loss"]) == want
 
 
-def test_a_wandb_runs_table_proposes_its_map_and_is_fitted():
-    runs = CASES / "08-wandb-runs-csv" / "runs.csv"
-    with pytest.raises(UserError, match=r"--map n_params=model\.n_params,n_tokens=train/tok"):
-        fit("chinchilla", runs)
+def test_a_wandb_runs_table_is_proposed_a_map_and_read_by_its_states(tmp_path, capsys):
+    """25 finished, 3 of them without a loss; crashed and running ones are no final losses."""
+    runs = str(CASES / "08-wandb-runs-csv" / "runs.csv")
+    assert main(["fit", runs]) == 2
+    said = capsys.readouterr().err
+    flag = "--map n_params=model.n_params,n_tokens=train/tokens_seen,loss=val/loss"
+    assert flag in said
+    assert main(["fit", runs, *flag.split(), "--no-profile", "--starts", "60"]) == 0
+    said = capsys.readouterr().out
+    assert "22 points" in said
+    assert "4 crashed, 1 running" in said
+    out = tmp_path / "w.csv"
+    assert main(["import", "csv", runs, *flag.split(), "--out", str(out)]) == 0
+    assert "status is column 'State'" in capsys.readouterr().err
+    states = pd.read_csv(out)["status"].value_counts()
+    assert states.to_dict() == {"complete": 25, "failed": 4, "running": 1}
+    want = fit("chinchilla", load(out)[0], **QUICK)
+    assert want.params["alpha"].value == pytest.approx(0.34344, abs=1e-4)
 
 
 def test_join_refuses_what_it_cannot_match(tmp_path):

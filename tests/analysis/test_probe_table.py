@@ -106,7 +106,7 @@ def test_nothing_probed_is_an_error_that_helps(tmp_path):
     with pytest.raises(UserError, match=r"no probe results.*1 unfinished.*scaling probe"):
         load_probes(tmp_path)
     (tmp_path / "runs" / "d" / "record.json").write_text("{torn")
-    with pytest.raises(UserError, match=r"record\.json is not JSON"):
+    with pytest.raises(UserError, match=r"record\.json is not whole JSON"):
         load_probes(tmp_path)
     with pytest.raises(UserError, match="no such file"):
         load_probes(tmp_path / "nowhere.csv")

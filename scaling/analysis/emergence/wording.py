@@ -29,7 +29,7 @@ def law(b) -> str:
     if b.suffices is None:
         return "none"
     one = next(f for f in b.families if f.name == b.suffices)
-    return f"{one.name} ({rise(b)})" if one.has_width else one.name
+    return f"{one.name}, {rise(b)}" if one.has_width else one.name
 
 
 def rise(b) -> str:
@@ -37,13 +37,13 @@ def rise(b) -> str:
     low, high = b.width_ci95
     low = "a jump" if low is None else f"{low:.2g}"
     high = "no end" if high is None else f"{high:.2g}"
-    return f"10 to 90 % over {b.width:.2g} decades, 95 % from {low} to {high}"
+    return f"10 to 90 % over {b.width:.2g} decades, 95 % [{low}, {high}]"
 
 
 def _tested(b) -> str:
     return (
-        f"none of {len(b.families)} families whose 10 to 90 % take {b.smooth_width:g} decades or "
-        f"more (each rejected at 5 %)"
+        f"of {len(b.families)} families whose 10 to 90 % take {b.smooth_width:g} decades or more "
+        f"each is rejected at 5 %"
     )
 
 

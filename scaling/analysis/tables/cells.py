@@ -29,6 +29,7 @@ _CELL = re.compile(
 )
 _TEN = re.compile(r"10\s*(?:\^|\*\*)\s*\{?([+-]?\d+)\}?(?:\s+(.*))?")
 _INFINITE = re.compile(r"([+-]?)(?:inf|infinity|∞)", re.IGNORECASE)
+_ENOUGH = 2000  # cells of a column that are asked for the decimal mark of a file
 _BLANKS = re.compile(r"\s+")  # also the narrow ones that French thousands have
 
 
@@ -66,7 +67,7 @@ def numbers(
     column: pd.Series, quantity: Quantity = OTHER, unit: Unit | None = None, decimal: str = ""
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """(float64 [rows] in our unit, NaN where nothing stands; Boolean [rows]: is no number; what
-    was converted). unit: of cells that name none. decimal: "," or "." when the file tells.
+    was converted). unit: of cells that name none. decimal: see `decimal_of`.
 
     Raises UserError when commas and points contradict each other or leave a column open."""
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_complex_dtype(column):
@@ -159,11 +160,11 @@ def _decimal(
         )
     if votes:
         return next(iter(votes))
-    if open_at is None or decimal:
-        return decimal or "."
+    if open_at is None or decimal in (",", "."):
+        return decimal if decimal in (",", ".") else "."
     if quantity.kind in ("loss", "fraction"):
         return ","
-    if quantity.kind in ("count", "compute"):
+    if quantity.kind in ("count", "compute") and decimal != "?":
         return "."
     raise UserError(
         f"column {column.name!r}: {column.iloc[open_at]!r} may be a decimal or thousands; write "
@@ -202,13 +203,21 @@ def _value(written: _Written, decimal: str) -> float | None:
     return written.sign * float(f"{whole or 0}.{fraction or 0}e{written.power}")
 
 
-def european(columns: Iterable[list[str]]) -> bool:
-    """Whether a file whose separator is no comma writes decimals with one: at least one column
-    holds nothing but numbers with commas, of which one cannot part thousands."""
+def decimal_of(columns: Iterable[list[str]]) -> str:
+    """The decimal mark of a file, by the columns that hold nothing but numbers: "," or "." where
+    one of them cannot be read otherwise; "?" where they disagree, or where commas may part
+    thousands or decimals and nothing tells; "" where no mark is in question."""
+    votes: set[str] = set()
     for cells in columns:
-        digits = [_take_apart(c) for c in cells if not is_missing(c)]
-        if digits and all(d is not None and not d.word for d in digits):
-            votes = {marks(d.digits) for d in digits if d is not None}
-            if "," in votes and "." not in votes:
-                return True
-    return False
+        marked = [c for c in cells[:_ENOUGH] if ("," in c or "." in c) and not is_missing(c)]
+        written = [_take_apart(cell) for cell in marked]
+        if None in written:
+            continue
+        found = {(marks(one.digits), one) for one in written}
+        # Dates and versions have points too, and no groups of three.
+        found = {
+            mark for mark, one in found if mark == "?" or (mark and _value(one, mark) is not None)
+        }
+        votes |= found
+    told = votes - {"?"}
+    return told.pop() if len(told) == 1 else "?" if votes else ""

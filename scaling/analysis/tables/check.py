@@ -44,6 +44,8 @@ def _numbers(table: pd.DataFrame, column: Column, measured: bool) -> tuple[np.nd
         complain(~np.isfinite(values), "missing or infinite value", fix)
     if column.positive:
         fix = "leave the row out (--where), or mend it"
+        if measured and (values < 0).all():
+            fix = "is it a log-likelihood? The loss is its negative"
         complain(values <= 0, "not positive", fix)
     return values, notices
 

@@ -43,7 +43,7 @@ def rename(
             require(table, [name])
     for ours in dict.fromkeys([*mapping, *map(str, table.columns), *stated]):
         theirs = mapping.get(ours, ours)
-        quantity = units.named(ours) or (units.ANY if ours in stated else None)
+        quantity = units.named(ours) or (units.meant(stated[ours]) if ours in stated else None)
         if quantity is None:
             columns |= {ours: table[theirs]} if ours in mapping else {}
             continue
@@ -89,6 +89,11 @@ def _as_numbers(column, quantity, unit, attrs) -> tuple[pd.Series, list[str]]:
     if pd.api.types.is_numeric_dtype(column) and unit is None:
         return column, []
     values, bad, notices = numbers(column, quantity, unit, attrs.get("decimal", ""))
+    if unit is not None and bad.any() and not np.isfinite(values).any():
+        raise UserError(
+            f"column {column.name!r}: not a number in {row_names(column.index, bad)} (first: "
+            f"{column[bad].iloc[0]}), so it has no unit"
+        )
     if not bad.any():
         return pd.Series(values, index=column.index), notices
     mixed = pd.Series(values, index=column.index, dtype=object)
@@ -119,10 +124,13 @@ def _unknown_column(name: str, table: pd.DataFrame, ours: Sequence[str]) -> User
         hint += f"{'' if hint else '; perhaps'} --map {names.for_shell(typed)}"
     more = f", and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
     listed = ", ".join(map(names.quoted, sorted(known)[:_SHOWN]))
-    about = table.attrs.get("hint")
-    about = f"; {about}" if about else ""
-    end = ";" if not hint or hint.startswith("; perhaps") else ""
-    return UserError(f"unknown column {name!r}{hint}{end} known: {listed}{more}{about}")
+    return UserError(f"unknown column {name!r}{hint}; known: {listed}{more}{_about(table)}")
+
+
+def _about(table: pd.DataFrame) -> str:
+    """What its reader found worth saying when something is missing."""
+    hint = table.attrs.get("hint")
+    return f"; {hint}" if hint else ""
 
 
 def parse_conditions(text: str, columns: Iterable[str] = ()) -> list[tuple[str, str, float | str]]:
@@ -209,7 +217,8 @@ def select(
     conditions = [where] if isinstance(where, str) else list(where)
     chosen = table[matches(table, conditions)]
     if chosen.empty:
-        raise UserError(f"no row of {len(table)} satisfies {' and '.join(conditions)}")
+        wanted = " and ".join(conditions)
+        raise UserError(f"no row of {len(table)} satisfies {wanted}{_about(table)}")
     if drop_highest:
         require(chosen, [target])
         if not 0 < drop_highest < len(chosen):

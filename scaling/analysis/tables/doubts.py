@@ -5,22 +5,25 @@ was stated (`--unit n_params=M`, `--unit loss=nats`) is not doubted, nor is what
 """
 
 import math
+import re
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
 from scaling.analysis.tables.cells import numbers, row_names
-from scaling.analysis.tables.units import FLOPS, LOSS, PARAMS, TOKENS, Quantity
+from scaling.analysis.tables.units import FLOPS, LOSS, PARAMS, SCORE, TOKENS, Quantity
 from scaling.errors import UserError
 
 _FEWEST = 1e3  # parameters of a model, tokens of a training
+_FEW = {PARAMS: 1e4, TOKENS: 1e5}  # so that it is said
 _MOST = {PARAMS: 1e13, TOKENS: 1e16}
 _HIGHEST_LOSS = 15.0  # nats a token: guessing among three million words
 _HIGH_MEDIAN = 9.5  # guessing by frequency alone comes to about 7.5
 _ODD_MEDIAN = 7.0
 _TOKENS_PER_PARAM = (1e-3, 1e5)
 _ODD_TOKENS_PER_PARAM = (1e-2, 3e4)
+_VOCABULARY = re.compile(r"(?:^|[^a-z])(?:n_?)?vocab(?:ulary)?(?:[_ ]?size)?$", re.IGNORECASE)
 _FLOPS_RATIO, _ODD_FLOPS_RATIO = 30.0, 3.0
 
 
@@ -35,7 +38,7 @@ def doubts(table: pd.DataFrame, columns: Mapping[str, Quantity]) -> list[str]:
         if name in stated or not len(values_known):
             continue
         if quantity in (PARAMS, TOKENS):
-            _count(name, values, quantity, table)
+            notices += _count(name, values, quantity, table)
         if quantity.kind == "loss":
             notices += _loss(name, values, table, quantity)
         if quantity.kind == "fraction":
@@ -43,14 +46,14 @@ def doubts(table: pd.DataFrame, columns: Mapping[str, Quantity]) -> list[str]:
     return notices + _together(table, columns, stated)
 
 
-def _count(name: str, values: np.ndarray, quantity: Quantity, table: pd.DataFrame) -> None:
+def _count(name: str, values: np.ndarray, quantity: Quantity, table: pd.DataFrame) -> list[str]:
     middle, what = float(np.nanmedian(values)), quantity.group
     low, high = values < _FEWEST, values > _MOST[quantity]
     if low.any() and middle < _FEWEST:
         guess = "B" if middle < 10 or quantity == TOKENS else "M"
         raise UserError(
             f"{name} is {middle:g} in the middle of the table, and no model has so few {what}: "
-            f"say --unit {name}={guess} (K, M, B, T), or --unit {name}=1 if it is right"
+            f"say --unit {name}={guess} (K, M, B, T, log10), or --unit {name}=1 if it is right"
         )
     if low.any() or high.any():
         odd = low if low.any() else high
@@ -59,19 +62,29 @@ def _count(name: str, values: np.ndarray, quantity: Quantity, table: pd.DataFram
             f"middle of the table: another unit than {what}? Mend the cells, or say "
             f"--unit {name}=M (K, B, T), or --unit {name}=1 if it is right"
         )
+    if middle < _FEW[quantity]:
+        return [
+            f"{name} has a median of {middle:g}, few {what}: if that is in thousands or millions, "
+            f"say --unit {name}=K (M, B)"
+        ]
+    return []
 
 
 def _loss(name: str, values: np.ndarray, table: pd.DataFrame, quantity: Quantity) -> list[str]:
     middle, rows = float(np.nanmedian(values)), len(values)
     high = values > _HIGHEST_LOSS
-    insist = f"--unit {name}=nats if it is right"
-    if middle > _HIGH_MEDIAN or high.sum() * 10 > rows:
-        raise UserError(
-            f"{name} is {middle:g} in the middle of the table and {np.nanmax(values):g} at most, "
-            f"more than nats per token can be: say --unit {name}=perplexity (or bits), or {insist}"
-        )
     told = []
-    if high.any():
+    if middle > _HIGH_MEDIAN or high.sum() * 10 > rows:
+        much = (
+            f"{name} is {middle:g} in the middle of the table and {np.nanmax(values):g} at most, "
+            f"more than nats per token can be: "
+        )
+        if quantity != SCORE:
+            raise UserError(
+                f"{much}say --unit {name}=perplexity (or bits), or {name}=nats if it is right"
+            )
+        told.append(f"{much}if it is perplexity, --unit {name}=perplexity")
+    elif high.any():
         told.append(
             f"{name} is {values[high][0]:g} in {row_names(table.index, high)}, worse than guessing "
             f"in nats per token: diverged? --where '{name}<{_HIGHEST_LOSS:g}' leaves it out"
@@ -86,10 +99,8 @@ def _loss(name: str, values: np.ndarray, table: pd.DataFrame, quantity: Quantity
 
 def _against_vocabulary(name: str, values: np.ndarray, table: pd.DataFrame) -> list[str]:
     """ln V is the loss of guessing among the V tokens of a vocabulary."""
-    columns = [c for c in table if "vocab" in str(c).lower() and "non" not in str(c).lower()]
-    for column in columns:
+    for column in (c for c in table if _VOCABULARY.search(str(c))):
         sizes, bad, _ = numbers(table[column])
-        # Parameters of the vocabulary have its name too, and are no number of tokens.
         if bad.any() or not (np.isfinite(sizes) & (sizes >= 2) & (sizes <= 2e6)).all():
             continue
         above = values > 1.02 * np.log(sizes)
@@ -154,7 +165,7 @@ def _flops(table: pd.DataFrame, ratio: float, columns: Mapping[str, Quantity]) -
     if far and read and not (sparse and 1e-3 < ratio < 1):
         raise UserError(
             f"{told}: one of the three is in another unit; say which, as in --unit flops=PFLOPs, "
-            "n_params=M or n_tokens=B, or --unit flops=FLOPs if all are right"
+            "n_params=M or n_tokens=B, or flops=FLOPs if all are right (of one device of many?)"
         )
     return [f"{told}: check their units"]
 

@@ -4,6 +4,7 @@ Commas, semicolons, tabs, bars, blanks, and what people paste from Markdown and 
 numbered from 1 below the header, blank ones included, and keep their number.
 """
 
+import contextlib
 import csv
 import io
 import itertools
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from scaling.analysis.tables.cells import european, is_missing, numbers
+from scaling.analysis.tables.cells import decimal_of, is_missing, numbers
 from scaling.analysis.tables.names import tidy
 from scaling.errors import UserError
 from scaling.spreadsheet import as_it_was
@@ -118,6 +119,8 @@ def _separator(lines: Sequence[str], usual: str) -> str:
         fits = [len(r) == width or not any(c.strip() for c in r[width:]) for r in rows[1:]]
         # A short row is no sign of another separator; a header without any is.
         score = (float(np.mean(fits)) if fits else 1.0, width)
+        if candidate == " " and {len(row) for row in rows[1:]} not in ({width}, {width + 1}):
+            continue  # a title above the table has blanks too
         if width > 1 and score > best:
             best, found = score, candidate
     return found
@@ -174,8 +177,9 @@ def _square(grid: Grid) -> None:
     """Rows as long as the header, or a refusal with their numbers."""
     width = len(grid.header)
     name = grid.path.rsplit("/", 1)[-1]
-    ends = [max((j + 1 for j, c in enumerate(r) if c.strip()), default=0) for r in grid.rows]
-    while width > 1 and not grid.header[width - 1].strip() and max(ends, default=0) < width:
+    while width > 1 and not grid.header[width - 1].strip():
+        if any(c.strip() for row in grid.rows for c in row[width - 1 :]):
+            break
         width -= 1  # nothing but separators: a spreadsheet's empty columns
     grid.header = grid.header[:width]
     extra = [i for i, row in enumerate(grid.rows) if len(row) > width]
@@ -250,7 +254,8 @@ def _name_columns(grid: Grid) -> None:
 
 def _typed(grid: Grid) -> pd.DataFrame:
     columns = [[cell.strip() for cell in column] for column in zip(*grid.rows, strict=True)]
-    comma = grid.separator != "," and european(columns)
+    decimal = decimal_of(columns)
+    comma = decimal == "," and grid.separator != ","
     if comma:
         name = grid.path.rsplit("/", 1)[-1]
         grid.notices.append(f"{name}: decimals have a comma")
@@ -258,12 +263,17 @@ def _typed(grid: Grid) -> pd.DataFrame:
     table = pd.concat([pd.Series(s) for s in series], axis=1) if series else pd.DataFrame()
     table.columns = grid.header
     table.index = pd.Index(grid.numbers)
-    table.attrs["decimal"] = "," if comma else ""
+    table.attrs["decimal"] = decimal
+    if len(columns) == 1:
+        table.attrs["hint"] = "no comma, semicolon, tab or bar parts its lines into cells"
     return table
 
 
 def _column(cells: list[str], comma: bool) -> pd.Series:
     """Numbers where every cell is one, True and False, or text; None where nothing stands."""
+    if not comma:
+        with contextlib.suppress(ValueError):
+            return _whole_or_float(cells, list(map(float, cells)))
     there = [cell for cell in cells if not is_missing(cell)]
     if there and all(cell.lower() in _TRUE_FALSE for cell in there):
         flags = [None if is_missing(c) else _TRUE_FALSE[c.lower()] for c in cells]
@@ -278,7 +288,12 @@ def _column(cells: list[str], comma: bool) -> pd.Series:
     if values is None:
         words = [None if c.lower() in _NOTHING else as_it_was(c) for c in cells]
         return pd.Series(words, dtype=object)
-    whole = len(there) == len(cells) and all(re.fullmatch(r"[+-]?\d{1,18}", c) for c in cells)
+    return _whole_or_float(cells, values)
+
+
+def _whole_or_float(cells: list[str], values: Sequence[float]) -> pd.Series:
+    """int64 where every cell is a whole number without a point or an exponent."""
+    whole = all(len(c) < 19 and c.lstrip("+-").isdigit() for c in cells)
     return pd.Series([int(c) for c in cells] if whole else values)
 
 

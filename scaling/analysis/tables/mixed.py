@@ -33,6 +33,8 @@ def mixed(law: Law, table: pd.DataFrame, residuals: np.ndarray) -> list[str]:
         if not 2 <= n_levels <= min(_LEVELS, len(table) // 3):
             continue
         known = kind_of(name) in MIXED
+        if name == "group" and _one_group(table[name]):
+            continue
         if not known and _is_a_dial(table, name, n_levels):
             continue
         if _names_an_input(table, inputs, codes, known):
@@ -40,6 +42,11 @@ def mixed(law: Law, table: pd.DataFrame, residuals: np.ndarray) -> list[str]:
         if known or _explained(residuals, codes) is not None:
             found.setdefault(tuple(codes), []).append(name)
     return [_sentence(table, names, residuals, np.array(codes)) for codes, names in found.items()]
+
+
+def _one_group(column: pd.Series) -> bool:
+    """Whether all rows are of one group of a sweep: "text" and "luck+text" are both of text."""
+    return bool(set.intersection(*(set(str(names).split("+")) for names in column.unique())))
 
 
 def _is_a_dial(table: pd.DataFrame, name: str, n_levels: int) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from scaling.errors import UserError
 
 OPERATORS = ("<=", ">=", "==", "!=", "<", ">", "=")
+_UNSEEN = re.compile("[\ufeff\u200b-\u200f\u2060\u00ad]")  # marks without width
 _SIGN = "|".join(map(re.escape, OPERATORS))
 _PLAIN = re.compile(rf"\s*([^<>=!,\"']+?)\s*({_SIGN})")
 _QUOTED = re.compile(r"""\s*(?:"((?:[^"]|"")*)"|'((?:[^']|'')*)')\s*""")
@@ -21,7 +22,7 @@ _QUOTED = re.compile(r"""\s*(?:"((?:[^"]|"")*)"|'((?:[^']|'')*)')\s*""")
 def tidy(name: object) -> object:
     """A name as tables have it: blanks of any kind and line ends inside become one space each,
     those around it go."""
-    return " ".join(name.replace("\ufeff", " ").split()) if isinstance(name, str) else name
+    return " ".join(_UNSEEN.sub("", name).split()) if isinstance(name, str) else name
 
 
 def quoted(name: str) -> str:

@@ -30,6 +30,10 @@ def loads(text: str) -> Any:
         return json.loads(text, object_pairs_hook=_unique)
     except RecursionError:
         raise UserError(_DEEP) from None
+    except json.JSONDecodeError:
+        raise
+    except ValueError as error:  # a whole number of thousands of digits
+        raise UserError(f"it holds a number that is none: {str(error).split(';')[0]}") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -62,7 +62,10 @@ def read(source: Any) -> tuple[pd.DataFrame, list[str]]:
     """The rows of a source as they are, finished or not: names tidy and unique, blank rows left
     out. Units are not looked at. Raises UserError."""
     if not isinstance(source, str | Path):
-        return _tidied(_frame(source), "the table")
+        table, notices = _tidied(_frame(source), "the table")
+        if table.empty:
+            raise UserError("the table holds no rows")
+        return table, notices
     path = Path(source)
     if (known := format_of(path)) is not None:
         return known.read(path)
@@ -156,7 +159,10 @@ def _tidied(table: pd.DataFrame, what: str) -> tuple[pd.DataFrame, list[str]]:
     if doubles:
         table = table.loc[:, ~table.columns.duplicated()]
     if len(table) and len(table.columns):
-        blank = np.logical_and.reduce([missing(table[name]) for name in table.columns])
+        numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in table.dtypes]
+        blank = np.ones(len(table), bool)
+        for name in (*table.columns[numeric], *table.columns[np.logical_not(numeric)]):
+            blank[blank] = missing(table[name][blank])
         if blank.any():
             notices.append(f"{blank.sum()} blank row(s) were left out")
             table = table[~blank]

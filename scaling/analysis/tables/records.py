@@ -1,6 +1,5 @@
 """The table of a sweep directory: one row for every record.json below it."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,8 @@ import pandas as pd
 
 from scaling.analysis.tables.objects import flatten
 from scaling.errors import UserError
+from scaling.reading import read_json
+from scaling.shapes import PLACES
 
 
 def read_records(directory: Path) -> pd.DataFrame:
@@ -16,8 +17,8 @@ def read_records(directory: Path) -> pd.DataFrame:
     rows = []
     for path in sorted(directory.rglob("record.json")):
         try:
-            rows.append(flatten(json.loads(path.read_text(encoding="utf-8"))))
-        except (ValueError, AttributeError, RecursionError):
+            rows.append(flatten(read_json(path)))
+        except UserError:
             rows.append({"status": "unreadable record"})
     started = {p.parent for p in directory.rglob("config.json")}
     waiting = len(started - {p.parent for p in directory.rglob("record.json")})
@@ -36,13 +37,10 @@ def _places(directory: Path) -> dict[str, dict[str, Any]]:
     path = directory / "sweep.json"
     if not path.is_file():
         return {}
-    try:
-        runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
-        return {
-            run["run_id"]: {"group": groups_of(run)} | flatten(run["axes"], "axis.") for run in runs
-        }
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} is not the description of a sweep: {error}") from None
+    return {
+        run["run_id"]: {"group": groups_of(run)} | flatten(run.get("axes", {}), "axis.")
+        for run in read_json(path, PLACES)["runs"]
+    }
 
 
 def groups_of(run: Mapping[str, Any]) -> str:

@@ -104,6 +104,7 @@ def decoded(data: bytes, path: Path) -> tuple[str, list[str]]:
         notices = [f"{path.name} is not UTF-8: read as Windows-1252 (Western European)"]
     if encoding.startswith(("utf-16", "utf-32")):
         notices = [f"{path.name} is read as {encoding.upper()}"]
+    text = text.rstrip("\x1a")  # the end of a text file, once
     if "\0" in text:
         row = text.count("\n", 0, text.index("\0")) + 1
         raise UserError(f"{path} holds NUL bytes (first in line {row}): it is damaged or no text")

@@ -111,6 +111,7 @@ _KNOWN = MappingProxyType(
 PARAMS, TOKENS = Quantity("count", "parameters"), Quantity("count", "tokens")
 FLOPS, PF_DAYS = Quantity("compute", "FLOPs"), Quantity("compute", "PF-days", PF_DAY)
 LOSS, TASK_LOSS = Quantity("loss", "nats/token"), Quantity("loss", "bits or nats")
+SCORE = Quantity("loss", "any")
 FRACTION, COUNT = Quantity("fraction"), Quantity("count", "count")
 ANY, OTHER = Quantity("any"), Quantity("other")
 _DECLARED = MappingProxyType(
@@ -121,6 +122,7 @@ _DECLARED = MappingProxyType(
         "PF-days": PF_DAYS,
         "nats/token": LOSS,
         "bits/byte or nats": TASK_LOSS,
+        "nats/token or any": SCORE,
         "fraction": FRACTION,
         "updates": COUNT,
         "any": ANY,
@@ -151,6 +153,13 @@ def declared(unit: str) -> Quantity:
 def named(name: str) -> Quantity | None:
     """The quantity of a column that bears one of our names; None for any other name."""
     return next((q for pattern, q in _NAMED if re.fullmatch(pattern, str(name))), None)
+
+
+def meant(unit: str) -> Quantity:
+    """The quantity of a column of any name that is stated to be in `unit`: "percent" is said of
+    shares, all else of anything."""
+    share = FRACTION.unit(unit)
+    return ANY if share is None or share.convert(np.float64(1.0)) == 1 else FRACTION
 
 
 def of_header(header: str, quantity: Quantity) -> Unit | None:
