@@ -76,7 +76,7 @@ def test_no_budget_decides_by_passing_near_its_points():
     shapes of the parabolas only."""
     pooled, own = (ISOFLOP.weighted(way).reduce(noisy())["weight"] for way in ("pooled", "own"))
     assert own.max() / own.min() > 50
-    assert pooled.max() / pooled.min() < 4
+    assert pooled.max() / pooled.min() < 10
 
 
 def test_pooled_weights_vary_less_and_are_told():
