@@ -8,7 +8,7 @@ import pandas as pd
 
 from scaling import __version__
 from scaling.analysis.bootstrap import Bootstrap
-from scaling.analysis.intervals import Spread, residuals, t_quantile
+from scaling.analysis.intervals import Spread, percentiles, residuals, t_quantile
 from scaling.analysis.law import TRANSFORMS, Law
 from scaling.analysis.objective import derived_of, values_of
 from scaling.analysis.result import Fit, Interval, twins
@@ -42,10 +42,12 @@ def assemble(
     """Turns the numbers of the engine into a Fit: intervals, status, warnings."""
     law, names = problem.law, [p.name for p in problem.law.params]
     n, free = problem.n, lo < hi
-    dof = max(n - int(free.sum()), 1)
+    dof = rows_dof = max(n - int(free.sum()), 1)
+    if spread is not None and spread.dof is not None:
+        dof = spread.dof
     if spread is None:
         nothing = np.zeros((len(names), len(names)))
-        spread = Spread(nothing, np.zeros(len(names)), np.inf, free)
+        spread = Spread(nothing, np.zeros(len(names)), np.inf, free, np.full(n, np.nan))
         z, r = np.full(len(names), np.nan), np.full(n, np.nan)
     else:
         r, _ = residuals(problem, z)
@@ -62,11 +64,12 @@ def assemble(
             se, ci = 0.0, (float(value[name]), float(value[name]))
         elif many is not None:
             se = float(np.std(many[name], ddof=1))
-            ci = tuple(np.percentile(many[name], [2.5, 97.5]))
+            ci = tuple(map(float, percentiles(many[name])))
         elif i in profiles:
             ci = _natural(law, i, profiles[i].low, profiles[i].high)
         elif np.isfinite(z[i]) and not touching[i]:
-            ci = _natural(law, i, *(z[i] + np.array([-q, q]) * spread.se[i]))
+            ends = z[i] + np.array([-q, q]) * spread.se[i]
+            ci = _natural(law, i, *np.clip(ends, lo[i], hi[i]))
         if free[i] and i in profiles:
             identified = identified and (profiles[i].closed or bool(touching[i]))
         params[name] = Interval(
@@ -76,10 +79,12 @@ def assemble(
     for name, (v, *resampled) in extra.items():
         if draws is not None:
             se = float(np.nanstd(resampled, ddof=1))
-            ci = tuple(np.nanpercentile(resampled, [2.5, 97.5]))
+            ci = percentiles(np.array(resampled))
         else:
             se = float(np.sqrt(extra_slope[name] @ spread.cov @ extra_slope[name]))
             ci = (float(v - q * se), float(v + q * se))
+        limits = (0.0, 1.0) if name in law.fractions else (-np.inf, np.inf)
+        ci = tuple(map(float, np.clip(ci, *limits)))
         # A quantity that moves along a flat direction is no better known than what moves it.
         known = not (spread.flat & (np.abs(extra_slope[name]) > 1e-12)).any()
         derived[name] = Interval(float(v), se, ci, bool(known))
@@ -91,7 +96,6 @@ def assemble(
     if bootstrap is not None and draws is not None:
         facts = {"method": bootstrap.method, "n": bootstrap.n, "cluster": bootstrap.cluster}
         facts |= {"used": len(draws), "converged": draws_converged}
-    inflate = np.sqrt(n / dof)
     return Fit(
         law=law,
         status=status,
@@ -101,7 +105,8 @@ def assemble(
         derived=derived,
         starts=starts,
         basins=basins,
-        warnings=warnings + _remarks(law, params, status, touching, draws_converged, facts, dof),
+        warnings=warnings
+        + _remarks(law, params, status, touching, draws_converged, facts, rows_dof),
         loss=loss_name,
         delta=problem.delta,
         seed=seed,
@@ -111,7 +116,7 @@ def assemble(
         box=np.stack([lo, hi]),
         cov=spread.cov,
         dof=dof,
-        residual_quantiles=np.quantile(r * inflate, np.linspace(0, 1, _QUANTILES)),
+        residual_quantiles=np.quantile(spread.errors, np.linspace(0, 1, _QUANTILES)),
         ranges={
             c.name: (float(table[c.name].min()), float(table[c.name].max()))
             for c in law.columns

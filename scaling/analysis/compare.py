@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from scaling.analysis.bootstrap import huber_normaliser, huber_scale
+from scaling.analysis.clusters import resolve
 from scaling.analysis.fit import box, fit, pose, start_points
 from scaling.analysis.law import Law
 from scaling.analysis.laws import LAWS
@@ -86,7 +87,7 @@ def compare(
     laws: Sequence[str | Law],
     table: Any,
     *,
-    cluster: str | None = None,
+    cluster: str | bool | None = None,
     folds: int = 5,
     loss: str | None = None,
     delta: float | None = None,
@@ -97,7 +98,7 @@ def compare(
     **options,
 ) -> Comparison:
     """Fits every law to `table` and to parts of it: AICc, the largest fifth by compute left out,
-    rollout along compute, k-fold by run (`cluster`, or single rows without one).
+    rollout along compute, k-fold by run (`cluster`, as in `fit`; else single rows).
 
     All laws are compared under one loss (default log_huber) and delta. `bounds` and `pinned` apply
     to the laws that have a parameter of that name. best_of: as for `fit`, at the points of all
@@ -151,7 +152,8 @@ def _judge(result: Fit, cluster, folds: int, seed: int, lo, hi) -> tuple[dict, p
     law, table = result.law, result.table
     problem = pose(law, table, result.loss, result.delta)
     axis, compute = compute_axis(law, table)
-    labels = pd.factorize(table[cluster])[0] if cluster else np.arange(len(table))
+    labels = resolve(table, law, cluster).labels
+    labels = np.arange(len(table)) if labels is None else labels
     fold = np.random.default_rng(seed).permutation(labels.max() + 1)[labels] % folds
     edges = np.quantile(compute, [*_ROLLOUT, 1.0])
     largest = compute > np.quantile(compute, 1 - _LARGEST)

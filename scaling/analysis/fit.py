@@ -15,6 +15,7 @@ import pandas as pd
 
 from scaling.analysis.assemble import assemble
 from scaling.analysis.bootstrap import Bootstrap, draw, draw_reduced
+from scaling.analysis.clusters import resampled, resolve, tell
 from scaling.analysis.draws import basins
 from scaling.analysis.intervals import Spread, profiles, spread, t_quantile
 from scaling.analysis.law import TRANSFORMS, Law
@@ -52,7 +53,7 @@ def fit(
     pinned: Mapping[str, float] | None = None,
     bootstrap: int | Bootstrap | None = None,
     holdout: str | Iterable[str] | np.ndarray | None = None,
-    cluster: str | None = None,
+    cluster: str | bool | None = None,
     profile: bool = True,
     best_of: Sequence[str] = (),
     units: Mapping[str, str] | None = None,
@@ -60,12 +61,14 @@ def fit(
     """Fits `law` (a name in LAWS or a Law) to `table` (DataFrame, mapping of columns, or path).
 
     delta, loss: default to the law's own (usually Huber, 1e-3, on ln loss). The objective is the
-    weighted sum over rows, never the mean. weights: a column name or one positive number a row.
+    weighted sum over rows, never the mean. weights: a column name or one positive number a row, or
+    one of the law's `weightings`.
     starts: None for the law's own, a number to draw that many of them, or {name: [values]}.
     bounds: {name: (lower, upper)} in natural units; pinned: {name: value}.
     bootstrap: draws (case bootstrap) or a `Bootstrap`. holdout: conditions or a boolean mask of
-    rows to predict and not to fit. cluster: column of the runs, for errors robust to dependence
-    within a run. profile: False skips the profile likelihoods (intervals are then sandwich ones).
+    rows to predict and not to fit. cluster: column of the runs, whose rows are dependent; None for
+    what the table names (`clusters.resolve`), False for independent rows. profile: False skips the
+    profile likelihoods (intervals are then sandwich ones).
     best_of: settings such as ("lr", "batch"): of the rows at one point of the law's inputs only
     the best over these is fitted.
     units: what the table's columns are in, {"n_tokens": "B"}, see `as_table`.
@@ -73,6 +76,8 @@ def fit(
     Raises UserError for bad input. A fit that did not work is not an exception: see `Fit.status`.
     """
     law = LAWS.load(law) if isinstance(law, str) else law
+    if isinstance(weights, str) and weights in law.weightings:
+        law, weights = law.weighted(weights), None
     loss_name = loss or law.loss
     delta = law.delta if delta is None else float(delta)
     if not delta > 0:
@@ -80,19 +85,15 @@ def fit(
     if not 0 <= seed < 2**32:
         raise UserError(f"seed is {seed}: it must lie between 0 and 2^32 - 1")
     if isinstance(bootstrap, int):
-        bootstrap = Bootstrap(bootstrap, "cluster" if cluster else "case", cluster)
+        bootstrap = Bootstrap(bootstrap)
     frame, warnings = as_table(table, units=units)
     frame, held = _split(_with_weights(frame, weights), holdout)
     frame, notices = validate(law, frame)
     frame, odd = settle(law, frame, best_of)
     warnings += notices + odd
-    cluster = cluster or (bootstrap.cluster if bootstrap else None)
-    if bootstrap and bootstrap.method == "cluster":
-        cluster = cluster or law.cluster
-        if cluster is None:
-            raise UserError("a cluster bootstrap needs the column of the runs: --cluster COLUMN")
-    if cluster:
-        require(frame, [cluster])
+    asked = bootstrap.cluster if bootstrap and cluster is None else cluster
+    found = resolve(frame, law, asked)
+    bootstrap = resampled(bootstrap, found, law)
     lo, hi = box(law, bounds or {}, pinned or {})
     warnings += [
         f"the bounds of {name} leave one value: it is pinned at {low:g}"
@@ -113,7 +114,7 @@ def fit(
     solution = _search(problem, z0, lo, hi, seed)
     best = int(np.argmin(solution.f))
     z, f = solution.z[best], float(solution.f[best])
-    groups = _groups(reduced, cluster) if cluster and len(reduced) == len(frame) else None
+    groups = found.labels if type(law).reduce is Law.reduce else None
 
     curves, at = {}, None
     if np.isfinite(f):
@@ -121,7 +122,7 @@ def fit(
             at = spread(problem, z, _interior(z, lo, hi), groups)
             if not profile:
                 break
-            q = t_quantile(0.975, max(problem.n - n_free, 1))
+            q = t_quantile(0.975, at.dof or max(problem.n - n_free, 1))
             curves, better = profiles(problem, z, f, lo, hi, at, q)
             if better is None:
                 break
@@ -129,18 +130,19 @@ def fit(
             warnings.append("a profile found a lower optimum than the starts; it was adopted")
             solution = _joined(solution, improved)
             z, f = improved.z[0], float(improved.f[0])
+    if at is not None:
+        warnings += tell(found, problem, z, _interior(z, lo, hi), at, frame, bootstrap)
     draws, converged = None, 0
     if bootstrap and at is not None:
-        labels = _groups(frame, cluster) if cluster else None
         if type(law).reduce is Law.reduce:
             places = basins(problem, solution, z, f, lo, hi)
-            drawn = draw(bootstrap, problem, places, lo, hi, seed, labels)
+            drawn = draw(bootstrap, problem, places, lo, hi, seed, found.labels)
         else:
 
             def pose_again(rows: pd.DataFrame) -> Problem:
                 return pose(law, law.reduce(rows), loss_name, delta)
 
-            drawn = draw_reduced(bootstrap, pose_again, frame, z[None], lo, hi, seed, labels)
+            drawn = draw_reduced(bootstrap, pose_again, frame, z[None], lo, hi, seed, found.labels)
         draws, converged = drawn.z, drawn.converged
         warnings += drawn.remarks
     result = assemble(
@@ -332,10 +334,6 @@ def _basins(law: Law, solution: Solution, z, f: float, at: Spread | None) -> lis
             if len(found) < 10:
                 found.append(Basin(float(solution.f[i]), solution.z[i], 1))
     return found
-
-
-def _groups(table: pd.DataFrame, cluster: str) -> np.ndarray:
-    return pd.factorize(table[cluster])[0]
 
 
 def _judge_holdout(result: Fit, law: Law, held: pd.DataFrame, best_of: Sequence[str]) -> Fit:

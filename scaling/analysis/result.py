@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from scaling.analysis.intervals import Profile, t_quantile
+from scaling.analysis.intervals import Profile, percentiles, t_quantile
 from scaling.analysis.law import Law
 from scaling.analysis.objective import get_loss, make_fitted, theta_of
 from scaling.analysis.tables.check import inputs
@@ -125,11 +125,12 @@ class Fit:
             for part in _blocks(x, len(table), int(_CELLS // len(draws))):
                 values = np.asarray(curve(draws, part))
                 noisy = values + rng.choice(self.residual_quantiles, values.shape)
-                ends = [np.nanpercentile(v, [2.5, 97.5], axis=0) for v in (values, noisy)]
+                ends = [percentiles(v) for v in (values, noisy)]
                 bands.append(np.concatenate(ends))
         columns = [centre, *np.concatenate(bands, 1)[:, : len(table)]]
         names = ["predicted", "ci_low", "ci_high", "pi_low", "pi_high"]
-        values = (np.exp(c) if kind.log else c for c in columns)
+        span = self.law.target.span
+        values = (np.clip(np.exp(c) if kind.log else c, *span) for c in columns)
         out = pd.DataFrame(dict(zip(names, values, strict=True)), index=table.index)
         out.attrs["warnings"] = self._extrapolation(table)
         return out
@@ -173,7 +174,7 @@ class Fit:
                 if "n_params" in tree and "n_tokens" in tree:
                     tree["tokens_per_param"] = tree["n_tokens"] / tree["n_params"]
             for name, value in best.items():
-                low, high = np.nanpercentile(np.asarray(many[name]), [2.5, 97.5], axis=0)
+                low, high = percentiles(np.asarray(many[name]))
                 columns |= {name: np.asarray(value)[0], f"{name}_low": low, f"{name}_high": high}
         out = pd.DataFrame(columns)
         beyond = {k: v for k, v in columns.items() if k in self.ranges}

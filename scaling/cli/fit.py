@@ -20,7 +20,7 @@ _FIT_EXAMPLES = """examples:
   scaling fit lr_sweep.csv --law chinchilla --best-of lr,batch
   scaling fit chart.csv --join sizes.csv --map n_tokens=step,loss=val/loss --unit n_tokens=262144
   scaling fit results.csv --law chinchilla --drop-highest 5 --bootstrap 4000 --json fit.json
-  scaling fit curves.jsonl --law multi_power --bootstrap 200 --cluster curve --plot fit.svg
+  scaling fit curves.jsonl --law multi_power --bootstrap 200 --plot fit.svg
 
 Exit status: 0 fitted (read `status` in the result), 2 bad input."""
 
@@ -60,8 +60,7 @@ def fit(argv: Sequence[str]) -> int:
     table, notices = _read(args, law.target.name, args.holdout)
     bootstrap = None
     if args.bootstrap is not None:
-        method = args.bootstrap_method or ("cluster" if args.cluster else "case")
-        bootstrap = Bootstrap(args.bootstrap, method, args.cluster)
+        bootstrap = Bootstrap(args.bootstrap, args.bootstrap_method)
     result = fit_law(
         law,
         table,
@@ -233,8 +232,14 @@ def _add_fitting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bound", metavar="NAME=LOW:HIGH", help="search only there", **many)
     parser.add_argument("--delta", type=float, help="Huber width (the law's own, usually 1e-3)")
     parser.add_argument("--loss", help="log_huber, log_mse, huber or mse (the law's own)")
-    parser.add_argument("--weights", metavar="COL", help="column of weights")
-    parser.add_argument("--cluster", metavar="COL", help="column that names the run of a row")
+    parser.add_argument(
+        "--weights", metavar="COL", help="column of weights; for isoflop: pooled, own or none"
+    )
+    parser.add_argument(
+        "--cluster", metavar="COL",
+        help="column that names the run of a row, or none for independent rows (default: the "
+        "trunks or runs that the table names)",
+    )  # fmt: skip
     parser.add_argument("--starts", type=int, metavar="N", help="number of starts (the law's own)")
     parser.add_argument("--seed", type=int, default=42, help="of draws and resamples (42)")
 

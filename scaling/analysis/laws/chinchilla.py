@@ -37,6 +37,7 @@ class Chinchilla(Law):
     paper = "Hoffmann et al. 2022 (arXiv:2203.15556), eq. 2 and appendix D.3"
     columns = (N_PARAMS, N_TOKENS)
     params = (E, A, B, ALPHA, BETA)
+    fractions = ("a",)
     published = MappingProxyType(
         {
             "Hoffmann et al. 2022": dict(E=1.69, A=406.4, B=410.7, alpha=0.34, beta=0.28),

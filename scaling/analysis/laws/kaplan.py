@@ -30,6 +30,8 @@ class Kaplan(Law):
         {"Kaplan et al. 2020": dict(N_c=6.4e13, D_c=1.8e13, alpha_N=0.076, alpha_D=0.103)}
     )
 
+    fractions = ("a",)
+
     def log_predict(self, theta, x):
         ratio = theta["alpha_N"] / theta["alpha_D"]
         model = ratio * (jnp.log(theta["N_c"]) - jnp.log(x["n_params"]))
