@@ -229,7 +229,9 @@ class Fit:
             raise UserError(f"{str(source)[:80]} is not the JSON of a fit ({error!r})") from None
 
     def __str__(self) -> str:
-        return _describe(self)
+        from scaling.analysis.describe import describe
+
+        return describe(self)
 
 
 def twins(basins: Sequence[Basin]) -> list[Basin]:
@@ -257,34 +259,3 @@ def _blocks(x, n: int, size: int):
     for begin in range(0, n, size):
         index = np.minimum(np.arange(begin, begin + size), n - 1)
         yield jax.tree.map(lambda v: v[index], x)  # noqa: B023
-
-
-def _describe(fit: Fit) -> str:
-    """The fit as a table for people."""
-    s = fit.starts
-    lines = [
-        f"{fit.law.name}: {fit.law.formula}",
-        f"status {fit.status}   {fit.n_points} points   objective {fit.objective:.10g} "
-        f"({fit.loss}, delta {fit.delta:g}, summed)   R² {fit.r2:.5f}",
-        f"starts {s['n']}: {s['converged']} run to the end, {s['at_best']} of them at the best "
-        f"optimum, {s['dropped']} dropped as dominated   condition {fit.condition:.2g}",
-        "",
-        f"{'':<12}{'value':>14}{'se':>12}   95 % interval ({fit.interval})",
-    ]
-    for name, p in {**fit.params, **fit.derived}.items():
-        ends = "" if p.ci95 is None else f"[{p.ci95[0]:.5g}, {p.ci95[1]:.5g}]"
-        marks = ("  not identified" if not p.identified else "") + (
-            "  at bound" if p.at_bound else ""
-        )
-        lines.append(f"{name:<12}{p.value:>14.6g}{p.se:>12.3g}   {ends}{marks}")
-    if len(fit.basins) > 1:
-        lines += ["", f"{len(fit.basins) - 1} other optima within 5 % of the objective"]
-    if fit.holdout:
-        h = fit.holdout
-        lines += [
-            "",
-            f"held out: {h['n']} points, mean absolute error {100 * h['mape']:.3f} %, "
-            f"bias {100 * h['bias']:+.3f} %",
-        ]
-    lines += [f"warning: {w}" for w in fit.warnings]
-    return "\n".join(lines)

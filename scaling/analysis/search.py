@@ -1,0 +1,137 @@
+"""Where a search may go, where it begins, and which optima it found."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import jax
+import numpy as np
+
+from scaling.analysis.intervals import Spread
+from scaling.analysis.law import TRANSFORMS, Law
+from scaling.analysis.objective import z_of
+from scaling.analysis.result import Basin
+from scaling.analysis.solver import Problem, Solution, solve
+from scaling.errors import UserError, unknown
+
+_KEEP = 256  # starts that always run to the end
+_SCREEN_ROWS = 2000  # rows that dominated starts are judged on when the table is long
+_SCREEN_ITERATIONS = 80
+_POLISH, _POLISH_WITHIN = 4, 1.5  # screened starts that see all rows, and how near the best
+_SAME_OBJECTIVE = 1e-6  # relative: two optima this close in objective are equally good
+_NEAR_OBJECTIVE = 0.05  # relative: other basins this close are reported
+_AT_BOUND = 1e-7  # of the width of the box, in z
+
+
+def box(law: Law, bounds, pinned) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper bounds [P] in z; equal where pinned. Raises UserError."""
+    names = [p.name for p in law.params]
+    for name in (*bounds, *pinned):
+        if name not in names:
+            raise unknown(f"parameter of {law.name}", name, names)
+    low, high = {}, {}
+    for p in law.params:
+        low[p.name], high[p.name] = p.lower, p.upper
+        if p.name in bounds:
+            low[p.name], high[p.name] = map(float, bounds[p.name])
+            if not low[p.name] <= high[p.name]:
+                raise UserError(f"bounds of {p.name}: {bounds[p.name]} are the wrong way round")
+        if p.name in pinned:
+            low[p.name] = high[p.name] = float(pinned[p.name])
+        for value in (low[p.name], high[p.name]):
+            if not np.isfinite(value) or (p.transform == "log" and value <= 0):
+                kind = "positive" if p.transform == "log" else "finite"
+                raise UserError(f"{p.name}={value:g}: it must be a {kind} number")
+        if p.name in pinned and p.name not in bounds and not p.lower <= value <= p.upper:
+            raise UserError(f"{p.name}={value:g} lies outside of {p.lower:g} to {p.upper:g}")
+    return z_of(law, low), z_of(law, high)
+
+
+def start_points(law: Law, table, starts, seed: int, lo, hi) -> np.ndarray:
+    """Start points [S, P] in z within the box, without repetitions."""
+    rng = np.random.default_rng(seed)
+    given = starts if isinstance(starts, Mapping) else law.starts(table)
+    for name in given:
+        if name not in [p.name for p in law.params]:
+            raise unknown(f"parameter of {law.name}", name, [p.name for p in law.params])
+    given = {k: np.atleast_1d(np.asarray(v, np.float64)) for k, v in given.items()}
+    size = max((len(v) for v in given.values()), default=1)
+    columns = []
+    for i, p in enumerate(law.params):
+        middle = 0.0 if lo[i] < 0 < hi[i] else (lo[i] + hi[i]) / 2
+        values = np.full(size, middle)
+        if p.name in given:
+            inside = np.clip(given[p.name], p.lower, p.upper)
+            values = np.broadcast_to(TRANSFORMS[p.transform].forward(inside), size)
+        columns.append(values)
+    z = np.unique(np.clip(np.stack(columns, 1), lo, hi), axis=0)
+    if isinstance(starts, int):
+        if starts < 1:
+            raise UserError(f"{starts} starts: ask for at least 1")
+        if starts <= len(z):
+            return z[rng.choice(len(z), starts, replace=False)]
+        extra = z[rng.integers(len(z), size=starts - len(z))]
+        z = np.concatenate([z, extra + 0.3 * rng.standard_normal(extra.shape) * (1 + abs(extra))])
+    return np.clip(z, lo, hi)
+
+
+def search(problem: Problem, z0, lo, hi, seed: int) -> Solution:
+    """All starts. A long table is screened on a sample of its rows; the best few starts that
+    differ are then polished on all of them."""
+    if problem.n <= 2 * _SCREEN_ROWS or len(z0) <= 2 * _POLISH:
+        return solve(problem, z0, lo, hi, keep=_KEEP)
+    rows = np.sort(np.random.default_rng(seed).choice(problem.n, _SCREEN_ROWS, replace=False))
+    x = jax.tree.map(lambda v: v[rows] if len(v) == problem.n else v, problem.x)
+    sample = replace(problem, x=x, t=problem.t[rows], w=problem.w[rows])
+    screened = solve(sample, z0, lo, hi, keep=_KEEP, max_iterations=_SCREEN_ITERATIONS)
+    order, chosen = np.argsort(screened.f, kind="stable"), []
+    for i in order[screened.f[order] <= _POLISH_WITHIN * screened.f[order[0]]]:
+        if all(np.abs(screened.z[i] - screened.z[j]).max() > 1e-3 for j in chosen):
+            chosen.append(i)
+        if len(chosen) == _POLISH:
+            break
+    polished = solve(problem, screened.z[chosen], lo, hi, near=True)
+    # A start counts for the optimum that the screening sample led it to.
+    out = Solution(*(getattr(screened, name).copy() for name in Solution.__dataclass_fields__))
+    out.f[:] = np.inf
+    for k, i in enumerate(chosen):
+        same = np.abs(screened.z - screened.z[i]).max(1) <= 1e-3
+        out.z[same], out.f[same] = polished.z[k], polished.f[k]
+        out.converged[same] &= polished.converged[k]
+    return out
+
+
+def joined(first: Solution, second: Solution) -> Solution:
+    return Solution(
+        *(
+            np.concatenate([getattr(first, name), getattr(second, name)])
+            for name in Solution.__dataclass_fields__
+        )
+    )
+
+
+def interior(z, lo, hi) -> np.ndarray:
+    margin = _AT_BOUND * (hi - lo)
+    return (lo < hi) & (z > lo + margin) & (z < hi - margin)
+
+
+def as_good(f: np.ndarray, best: float) -> np.ndarray:
+    return f <= best + _SAME_OBJECTIVE * abs(best) + 1e-18
+
+
+def basins_of(law: Law, solution: Solution, z, f: float, at: Spread | None) -> list[Basin]:
+    """Distinct converged optima within 5 % of the best, the best first, with their starts."""
+    if not np.isfinite(f) or at is None:
+        return []
+    near = solution.converged & (solution.f <= f * (1 + _NEAR_OBJECTIVE) + 1e-18)
+    order = np.flatnonzero(near)[np.argsort(solution.f[near], kind="stable")]
+    reach = np.maximum(1e-3 * (1 + np.abs(z)), 0.05 * np.where(at.flat, 0, at.se))
+    found: list[Basin] = [Basin(f, z, 0)]
+    for i in order:
+        for k, basin in enumerate(found):
+            if (np.abs(solution.z[i] - basin.z) <= reach).all():
+                found[k] = replace(basin, starts=basin.starts + 1)
+                break
+        else:
+            if len(found) < 10:
+                found.append(Basin(float(solution.f[i]), solution.z[i], 1))
+    return found
