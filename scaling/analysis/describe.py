@@ -1,15 +1,20 @@
 """A `Fit` as a table for people."""
 
-from scaling.analysis.result import Fit
+import math
+
+from scaling.analysis.result import Fit, Interval
+from scaling.analysis.status import STATUSES
 
 
 def describe(fit: Fit) -> str:
     """The fit as a table for people."""
     s = fit.starts
     lines = [
+        f"status {fit.status}" + ("" if fit.status == "ok" else f": {STATUSES[fit.status]}"),
         f"{fit.law.name}: {fit.law.formula}",
-        f"status {fit.status}   {fit.n_points} points   objective {fit.objective:.10g} "
-        f"({fit.loss}, delta {fit.delta:g}, summed)   R² {fit.r2:.5f}",
+        f"{fit.n_points} points   objective {fit.objective:.10g} "
+        f"({fit.loss}, delta {fit.delta:g}, summed)   "
+        + (f"R² {fit.r2:.5f}" if math.isfinite(fit.r2) else "no R²"),
         f"starts {s['n']}: {s['converged']} run to the end, {s['at_best']} of them at the best "
         f"optimum, {s['dropped']} dropped as dominated   condition {fit.condition:.2g}",
         "",
@@ -17,10 +22,8 @@ def describe(fit: Fit) -> str:
     ]
     for name, p in {**fit.params, **fit.derived}.items():
         ends = "" if p.ci95 is None else f"[{p.ci95[0]:.5g}, {p.ci95[1]:.5g}]"
-        marks = ("  not identified" if not p.identified else "") + (
-            "  at bound" if p.at_bound else ""
-        )
-        lines.append(f"{name:<12}{p.value:>14.6g}{p.se:>12.3g}   {ends}{marks}")
+        se = f"{p.se:.3g}" if math.isfinite(p.se) else "-"
+        lines.append(f"{name:<12}{p.value:>14.6g}{se:>12}   {ends}{marks_of(p)}")
     if len(fit.basins) > 1:
         lines += ["", f"{len(fit.basins) - 1} other optima within 5 % of the objective"]
     if fit.holdout:
@@ -32,3 +35,11 @@ def describe(fit: Fit) -> str:
         ]
     lines += [f"warning: {w}" for w in fit.warnings]
     return "\n".join(lines)
+
+
+def marks_of(p: Interval) -> str:
+    """What is to be said beside an interval."""
+    marks = [] if p.identified else ["not identified: spans what fits as well"]
+    marks += ["at bound"] if p.at_bound else []
+    marks += [f"given {', '.join(p.conditional)} at the bound"] if p.conditional else []
+    return "".join(f"  {m}" for m in marks)

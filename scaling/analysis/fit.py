@@ -12,19 +12,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scaling.analysis.assemble import assemble
+from scaling.analysis.assemble import Found, assemble
 from scaling.analysis.bootstrap import Bootstrap, draw, draw_reduced
+from scaling.analysis.bounds import box, touching
 from scaling.analysis.intervals import profiles, spread, t_quantile
 from scaling.analysis.law import Law
 from scaling.analysis.laws import LAWS
 from scaling.analysis.objective import get_loss
+from scaling.analysis.region import plausible
 from scaling.analysis.result import Fit
-from scaling.analysis.search import as_good, basins_of, box, interior, joined, search, start_points
-from scaling.analysis.solver import Problem, solve
+from scaling.analysis.search import basins_of, confirm, joined, search_on, start_points
+from scaling.analysis.solver import Problem, Solution
 from scaling.analysis.tables.check import data_hash, validate
 from scaling.analysis.tables.choose import matches, require
 from scaling.analysis.tables.read import as_table
 from scaling.errors import UserError
+
+_ADOPTIONS = 4  # times that a profile may lead to a better optimum
 
 
 def fit(
@@ -92,25 +96,13 @@ def fit(
             "pin some (--pin NAME=VALUE) or add runs"
         )
     z0 = start_points(law, reduced, starts, seed, lo, hi)
-    solution = search(problem, z0, lo, hi, seed)
-    best = int(np.argmin(solution.f))
-    z, f = solution.z[best], float(solution.f[best])
     groups = _groups(reduced, cluster) if cluster and len(reduced) == len(frame) else None
-
-    curves, at = {}, None
-    if np.isfinite(f):
-        for _ in range(4):  # a profile may run into a better optimum: then start again from there
-            at = spread(problem, z, interior(z, lo, hi), groups)
-            if not profile:
-                break
-            q = t_quantile(0.975, max(problem.n - n_free, 1))
-            curves, better = profiles(problem, z, f, lo, hi, at, q)
-            if better is None:
-                break
-            improved = solve(problem, better[None], lo, hi)
-            warnings.append("a profile found a lower optimum than the starts; it was adopted")
-            solution = joined(solution, improved)
-            z, f = improved.z[0], float(improved.f[0])
+    chosen = {*(bounds or {}), *(pinned or {})}
+    solution, lo, hi, wider = search_on(problem, z0, lo, hi, seed, chosen)
+    warnings += wider
+    solution, at, curves, adopted = _look_around(problem, solution, lo, hi, groups, profile)
+    warnings += adopted
+    z, f = solution.best
     draws, converged = None, 0
     if bootstrap and at is not None:
         labels = _groups(frame, cluster) if cluster else None
@@ -122,33 +114,51 @@ def fit(
                 return pose(law, law.reduce(rows), loss_name, delta)
 
             draws, converged = draw_reduced(bootstrap, pose_again, frame, z, lo, hi, seed, labels)
-    result = assemble(
+    found = Found(
         problem=problem,
-        loss_name=loss_name,
+        table=reduced,
+        loss=loss_name,
+        seed=seed,
         z=z,
-        objective=f,
+        f=f,
         lo=lo,
         hi=hi,
+        starts=solution.counts(f),
+        basins=basins_of(law, solution, z, f, at),
         spread=at,
         profiles=curves,
-        starts={
-            "n": len(z0),
-            "converged": int(solution.converged.sum()),
-            "at_best": int((solution.converged & as_good(solution.f, f)).sum()),
-            "dropped": int(solution.dropped.sum()),
-        },
-        basins=basins_of(law, solution, z, f, at),
         bootstrap=bootstrap,
         draws=draws,
         draws_converged=converged,
-        table=reduced,
-        warnings=warnings,
-        seed=seed,
-        data_hash=data_hash(law, frame),
     )
+    if at is not None and found.dof > 0:
+        region = plausible(problem, z, f, lo, hi, at, found.dof, curves, solution, seed, draws)
+        found = replace(found, region=region)
+    result = assemble(found, warnings, data_hash(law, frame))
     if held is not None and result.status != "failed":
         result = _judge_holdout(result, law, held)
     return result
+
+
+def _look_around(problem: Problem, solution: Solution, lo, hi, groups, profile: bool):
+    """(solution, spread, profiles, warnings) at the best optimum. A profile may run into a better
+    one: the search then starts again from there."""
+    z, f = solution.best
+    if not solution.at_best(f):  # no optimum to look around at
+        return solution, None, {}, []
+    dof, warnings = max(problem.n - int((lo < hi).sum()), 1), []
+    for _ in range(_ADOPTIONS):
+        at = spread(problem, z, (lo < hi) & ~touching(z, lo, hi), groups)
+        if not profile:
+            return solution, at, {}, warnings
+        curves, better = profiles(problem, z, f, lo, hi, at, t_quantile(0.975, dof))
+        if better is None:
+            return solution, at, curves, warnings
+        solution = joined(solution, confirm(problem, better, lo, hi))
+        z, f = solution.best
+        warnings = ["a profile found a lower optimum than the starts; it was adopted"]
+    warnings.append("profiles go on finding lower optima: there are none in this result")
+    return solution, at, {}, warnings
 
 
 def pose(law: Law, reduced: pd.DataFrame, loss_name: str, delta: float) -> Problem:

@@ -6,44 +6,23 @@ from dataclasses import replace
 import jax
 import numpy as np
 
+from scaling.analysis.bounds import wider
 from scaling.analysis.intervals import Spread
 from scaling.analysis.law import TRANSFORMS, Law
-from scaling.analysis.objective import z_of
 from scaling.analysis.result import Basin
 from scaling.analysis.solver import Problem, Solution, solve
 from scaling.errors import UserError, unknown
 
+_LEADING = 16  # starts that go on after the search
+_AROUND = 7  # starts around an optimum that was come by
+_LONG_RUN = 1000  # iterations of those
+_WIDENINGS = 4  # times that a box may give way
 _KEEP = 256  # starts that always run to the end
 _SCREEN_ROWS = 2000  # rows that dominated starts are judged on when the table is long
 _SCREEN_ITERATIONS = 80
 _POLISH, _POLISH_WITHIN = 4, 1.5  # screened starts that see all rows, and how near the best
-_SAME_OBJECTIVE = 1e-6  # relative: two optima this close in objective are equally good
+_SAME_OBJECTIVE = 1e-6  # relative: a gain below this is none
 _NEAR_OBJECTIVE = 0.05  # relative: other basins this close are reported
-_AT_BOUND = 1e-7  # of the width of the box, in z
-
-
-def box(law: Law, bounds, pinned) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper bounds [P] in z; equal where pinned. Raises UserError."""
-    names = [p.name for p in law.params]
-    for name in (*bounds, *pinned):
-        if name not in names:
-            raise unknown(f"parameter of {law.name}", name, names)
-    low, high = {}, {}
-    for p in law.params:
-        low[p.name], high[p.name] = p.lower, p.upper
-        if p.name in bounds:
-            low[p.name], high[p.name] = map(float, bounds[p.name])
-            if not low[p.name] <= high[p.name]:
-                raise UserError(f"bounds of {p.name}: {bounds[p.name]} are the wrong way round")
-        if p.name in pinned:
-            low[p.name] = high[p.name] = float(pinned[p.name])
-        for value in (low[p.name], high[p.name]):
-            if not np.isfinite(value) or (p.transform == "log" and value <= 0):
-                kind = "positive" if p.transform == "log" else "finite"
-                raise UserError(f"{p.name}={value:g}: it must be a {kind} number")
-        if p.name in pinned and p.name not in bounds and not p.lower <= value <= p.upper:
-            raise UserError(f"{p.name}={value:g} lies outside of {p.lower:g} to {p.upper:g}")
-    return z_of(law, low), z_of(law, high)
 
 
 def start_points(law: Law, table, starts, seed: int, lo, hi) -> np.ndarray:
@@ -72,6 +51,51 @@ def start_points(law: Law, table, starts, seed: int, lo, hi) -> np.ndarray:
         extra = z[rng.integers(len(z), size=starts - len(z))]
         z = np.concatenate([z, extra + 0.3 * rng.standard_normal(extra.shape) * (1 + abs(extra))])
     return np.clip(z, lo, hi)
+
+
+def search_on(
+    problem: Problem, z0, lo, hi, seed: int, kept: set[str]
+) -> tuple[Solution, np.ndarray, np.ndarray, list[str]]:
+    """`search`, and further wherever a bound that may give way stops the best optimum: (solution,
+    lo, hi, warnings). `kept` names the parameters whose bounds the caller chose. Starts that were
+    dropped or did not finish are run to the end when the best of all is not an optimum."""
+    law = problem.law
+    solution, warnings = search(problem, z0, lo, hi, seed), []
+    z, f = solution.best
+    if np.isfinite(f) and not solution.at_best(f):
+        solution = _further(problem, solution, lo, hi)
+    for _ in range(_WIDENINGS):
+        z, f = solution.best
+        box = wider(law, z, lo, hi, kept) if np.isfinite(f) else None
+        if box is None:
+            break
+        further = _further(problem, solution, *box)
+        further = joined(further, confirm(problem, further.best[0], *box))
+        better = further.best[1] < f * (1 - _SAME_OBJECTIVE) - 1e-18
+        if not better:
+            break
+        names = [p.name for p, moved in zip(law.params, (box[0] < lo) | (box[1] > hi), strict=True)
+                 if moved]  # fmt: skip
+        warnings.append(f"the search box gave way for {', '.join(names)}: the optimum lay beyond")
+        (lo, hi), solution = box, further
+    return solution, lo, hi, sorted(set(warnings))
+
+
+def _further(problem: Problem, solution: Solution, lo, hi) -> Solution:
+    """The leading starts run on, to the end; the others stay where they are."""
+    leading = np.argsort(solution.f, kind="stable")[:_LEADING]
+    more = solve(problem, solution.z[leading], lo, hi, max_iterations=_LONG_RUN)
+    out = Solution(*(getattr(solution, name).copy() for name in Solution.__dataclass_fields__))
+    for name in Solution.__dataclass_fields__:
+        getattr(out, name)[leading] = getattr(more, name)
+    return out
+
+
+def confirm(problem: Problem, z: np.ndarray, lo, hi) -> Solution:
+    """The optimum next to z [P], looked for from there and from points around it."""
+    shift = 0.1 * np.random.default_rng(0).standard_normal((_AROUND, len(z)))
+    around = np.clip(np.vstack([z, z + shift * (1 + np.abs(z))]), lo, hi)
+    return solve(problem, around, lo, hi, max_iterations=_LONG_RUN)
 
 
 def search(problem: Problem, z0, lo, hi, seed: int) -> Solution:
@@ -107,15 +131,6 @@ def joined(first: Solution, second: Solution) -> Solution:
             for name in Solution.__dataclass_fields__
         )
     )
-
-
-def interior(z, lo, hi) -> np.ndarray:
-    margin = _AT_BOUND * (hi - lo)
-    return (lo < hi) & (z > lo + margin) & (z < hi - margin)
-
-
-def as_good(f: np.ndarray, best: float) -> np.ndarray:
-    return f <= best + _SAME_OBJECTIVE * abs(best) + 1e-18
 
 
 def basins_of(law: Law, solution: Solution, z, f: float, at: Spread | None) -> list[Basin]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from scaling.analysis.laws import LAWS
 from scaling.analysis.objective import values_of, z_of
+from scaling.analysis.region import Region
 from scaling.analysis.result import Basin, Fit, Interval
 
 
@@ -29,17 +30,20 @@ def _payload(fit: Fit) -> dict[str, Any]:
             "ci95": None if p.ci95 is None else list(p.ci95),
             "identified": p.identified,
             "at_bound": p.at_bound,
+            "conditional": list(p.conditional),
         }
 
     def basin(b: Basin) -> dict[str, Any]:
         values = {k: float(v) for k, v in values_of(fit.law, b.z).items()}
         return {"objective": b.objective, "starts": b.starts, "params": values}
 
-    stored = None if fit.draws is None else fit.sample()
+    region = fit.region
     return {
         "law": fit.law.name,
         "formula": fit.law.formula,
         "status": fit.status,
+        "remedy": fit.remedy,
+        "advice": fit.advice,
         "n_points": fit.n_points,
         "objective": fit.objective,
         "params": {name: entry(p) for name, p in fit.params.items()},
@@ -62,7 +66,10 @@ def _payload(fit: Fit) -> dict[str, Any]:
             "box": fit.box,
             "cov": fit.cov,
             "dof": fit.dof,
-            "draws": stored,
+            "draws": None if region is None else region.draws,
+            "ridge": None if region is None else region.ridge,
+            "depth": None if region is None else region.depth,
+            "room": None if region is None else region.room,
             "residual_quantiles": fit.residual_quantiles,
         },
     }
@@ -88,7 +95,8 @@ def _from_payload(data: Mapping[str, Any]) -> Fit:
         if ends is not None:
             low, high = ends
             ends = (-np.inf if low is None else low, np.inf if high is None else high)
-        return Interval(number(e["value"]), number(e["se"]), ends, e["identified"], e["at_bound"])
+        marks = (e["identified"], e["at_bound"], tuple(e["conditional"]))
+        return Interval(number(e["value"]), number(e["se"]), ends, *marks)
 
     law, engine = LAWS.load(data["law"]), data["engine"]
     arrays = {k: None if v is None else np.array(v, np.float64) for k, v in engine.items()}
@@ -104,15 +112,34 @@ def _from_payload(data: Mapping[str, Any]) -> Fit:
         box=arrays["box"],
         cov=arrays["cov"],
         dof=int(engine["dof"]),
-        draws=arrays["draws"],
+        region=_region(arrays),
+        draws=arrays["draws"] if data["bootstrap"] else None,
         residual_quantiles=arrays["residual_quantiles"],
         ranges={k: tuple(v) for k, v in data["data"]["ranges"].items()},
         data_hash=data["data"]["hash"],
         **{
             k: data[k]
             for k in (
-                *("status", "n_points", "starts", "warnings", "loss", "delta", "seed"),
+                *(
+                    "status",
+                    "remedy",
+                    "advice",
+                    "n_points",
+                    "starts",
+                    "warnings",
+                    "loss",
+                    "delta",
+                    "seed",
+                ),
                 *("versions", "interval", "holdout", "bootstrap"),
             )
         },
     )
+
+
+def _region(arrays: Mapping[str, Any]) -> Region | None:
+    if arrays["draws"] is None:
+        return None
+    draws = arrays["draws"]
+    ridge = arrays["ridge"].reshape(-1, draws.shape[1])
+    return Region(draws, ridge, arrays["depth"], arrays["room"])
