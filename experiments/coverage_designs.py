@@ -56,9 +56,10 @@ def truths() -> dict[str, float]:
 
 def intervals(table: pd.DataFrame, seed: int, **options) -> dict[str, tuple[float, float] | None]:
     """{quantity: (low, high)}, None where the fit refuses: it failed, says that the quantity is not
-    determined, or has no interval."""
+    determined or only given a bound, or has no interval."""
     result = fit("chinchilla", table, seed=seed, **options)
-    out = {k: v.ci95 if v.identified else None for k, v in (result.params | result.derived).items()}
+    every = result.params | result.derived
+    out = {k: v.ci95 if v.identified and not v.conditional else None for k, v in every.items()}
     try:
         points = pd.DataFrame([NEAR, FAR], columns=["n_params", "n_tokens"])
         for name, row in zip(("near", "far"), result.predict(points).itertuples(), strict=True):

@@ -11,7 +11,7 @@ import pandas as pd
 from scaling import __version__
 from scaling.analysis.bootstrap import Bootstrap
 from scaling.analysis.bounds import explain, touching
-from scaling.analysis.design import missing_runs
+from scaling.analysis.design import is_line, missing_runs
 from scaling.analysis.intervals import Profile, Spread, residuals, t_quantile
 from scaling.analysis.law import TRANSFORMS, Law
 from scaling.analysis.objective import derived_of, values_of
@@ -39,6 +39,7 @@ class Found:
     lo: np.ndarray
     hi: np.ndarray
     starts: Mapping[str, int]
+    valley: bool = False
     basins: Sequence[Basin] = ()
     spread: Spread | None = None
     profiles: Mapping[int, Profile] = field(default_factory=dict)
@@ -73,7 +74,7 @@ def assemble(found: Found, warnings: list[str], data_hash: str) -> Fit:
         spread=spread,
         objective=found.f,
         touching=stuck,
-        n_twins=len(twins(found.basins)),
+        several=found.valley or is_line(law, found.table) or len(twins(found.basins)) > 1,
         starts=found.starts,
         r2=r2 if found.dof > 0 else 1.0,
         n_free=int(free.sum()),
@@ -141,8 +142,9 @@ def _params(found: Found, z, spread: Spread, stuck) -> dict[str, Interval]:
         elif region is None:
             se = float("nan")
         else:
-            *ends, known = region.ends(value[name], drawn[name], ridge[name])
+            ends = region.ends(value[name], drawn[name], ridge[name])
             ends = (float(ends[0]), float(ends[1]))
+            known = region.ends(z[i], region.draws[:, i], region.ridge[:, i])[2]
             if found.draws is not None:
                 se, ci = float(np.std(drawn[name], ddof=1)), ends
             elif i in found.profiles:

@@ -44,19 +44,22 @@ def touching(z: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> np.ndarray:
     return (lo < hi) & ((z <= lo + margin) | (z >= hi - margin))
 
 
-def wider(law: Law, z, lo, hi, kept: set[str]) -> tuple[np.ndarray, np.ndarray] | None:
-    """The box with twice the room on every side where z [P] touches a bound that may give way, or
-    None where there is none. `kept`: the parameters whose bounds the caller chose."""
-    stuck, low, high = touching(z, lo, hi), lo.copy(), hi.copy()
+def wider(law: Law, lo, hi, kept: set[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The box with twice the room wherever it may give way. All sides give way together, so that
+    terms that may change places still can. `kept`: parameters whose bounds the caller chose."""
+    low, high = lo.copy(), hi.copy()
     for i, p in enumerate(law.params):
-        if not stuck[i] or p.name in kept or p.widest is None:
-            continue
-        least, most = (float(TRANSFORMS[p.transform].forward(np.float64(v))) for v in p.widest)
-        if z[i] > (lo[i] + hi[i]) / 2:
-            high[i] = min(2 * hi[i] - lo[i], max(most, hi[i]))
-        else:
-            low[i] = max(2 * lo[i] - hi[i], min(least, lo[i]))
-    return (low, high) if (low < lo).any() or (high > hi).any() else None
+        if p.name not in kept and p.widest is not None:
+            forward = TRANSFORMS[p.transform].forward
+            least, most = (float(forward(np.float64(v))) for v in p.widest)
+            low[i], high[i] = max(2 * lo[i] - hi[i], least), min(2 * hi[i] - lo[i], most)
+    return low, high
+
+
+def gives_way(z, lo, hi, low, high) -> bool:
+    """Whether z [P] touches a bound of the box [lo, hi] that the box [low, high] does not have."""
+    gives = np.where(z > (lo + hi) / 2, high > hi, low < lo)
+    return bool((touching(z, lo, hi) & gives).any())
 
 
 def explain(law: Law, value: dict[str, np.ndarray], stuck: np.ndarray, lo, hi) -> str:

@@ -6,6 +6,7 @@ import pandas as pd
 from scaling.analysis.law import Law
 
 _SAME = np.log(1.02)  # values closer than 2 % are one value: budgets are rounded to whole steps
+_COLLINEAR = 1e-3  # least spread of the log inputs over the greatest: below it they are a line
 _TIED = 0.05  # standard deviation of ln(D/N) below which the ratio counts as fixed
 
 
@@ -14,6 +15,17 @@ def levels(values: pd.Series) -> int:
     v = np.sort(values.to_numpy(np.float64))
     v = np.log(v) if (v > 0).all() else v / max(np.abs(v).max(), 1e-300)
     return 1 + int((np.diff(v) > _SAME).sum())
+
+
+def is_line(law: Law, table: pd.DataFrame) -> bool:
+    """Whether the positive inputs of the law move together: ln of one is a fixed combination of the
+    others (every run at 20 tokens per parameter), so that terms can change places."""
+    names = [c.name for c in law.columns if c.numeric and c.positive and c.name in table]
+    if len(names) < 2:
+        return False
+    logs = np.log(table[names].to_numpy(np.float64))
+    size = np.linalg.svd(logs - logs.mean(0), compute_uv=False)
+    return bool(size[0] > 0 and size[-1] < _COLLINEAR * size[0])
 
 
 def missing_runs(law: Law, table: pd.DataFrame) -> str:

@@ -15,14 +15,15 @@ import pandas as pd
 from scaling.analysis.assemble import Found, assemble
 from scaling.analysis.bootstrap import Bootstrap, draw, draw_reduced
 from scaling.analysis.bounds import box, touching
+from scaling.analysis.design import is_line
 from scaling.analysis.intervals import profiles, spread, t_quantile
 from scaling.analysis.law import Law
 from scaling.analysis.laws import LAWS
 from scaling.analysis.objective import get_loss
 from scaling.analysis.region import plausible
 from scaling.analysis.result import Fit
-from scaling.analysis.search import basins_of, confirm, joined, search_on, start_points
-from scaling.analysis.solver import Problem, Solution
+from scaling.analysis.search import Searched, basins_of, confirm, joined, search_on, start_points
+from scaling.analysis.solver import Problem
 from scaling.analysis.tables.check import data_hash, validate
 from scaling.analysis.tables.choose import matches, require
 from scaling.analysis.tables.read import as_table
@@ -98,9 +99,9 @@ def fit(
     z0 = start_points(law, reduced, starts, seed, lo, hi)
     groups = _groups(reduced, cluster) if cluster and len(reduced) == len(frame) else None
     chosen = {*(bounds or {}), *(pinned or {})}
-    solution, lo, hi, wider = search_on(problem, z0, lo, hi, seed, chosen)
-    warnings += wider
-    solution, at, curves, adopted = _look_around(problem, solution, lo, hi, groups, profile)
+    searched = search_on(problem, z0, lo, hi, seed, chosen, is_line(law, reduced))
+    warnings, lo, hi = warnings + searched.warnings, searched.lo, searched.hi
+    solution, at, curves, adopted = _look_around(problem, searched, groups, profile)
     warnings += adopted
     z, f = solution.best
     draws, converged = None, 0
@@ -124,6 +125,7 @@ def fit(
         lo=lo,
         hi=hi,
         starts=solution.counts(f),
+        valley=searched.valley,
         basins=basins_of(law, solution, z, f, at),
         spread=at,
         profiles=curves,
@@ -140,11 +142,12 @@ def fit(
     return result
 
 
-def _look_around(problem: Problem, solution: Solution, lo, hi, groups, profile: bool):
+def _look_around(problem: Problem, searched: Searched, groups, profile: bool):
     """(solution, spread, profiles, warnings) at the best optimum. A profile may run into a better
     one: the search then starts again from there."""
+    solution, lo, hi = searched.solution, searched.lo, searched.hi
     z, f = solution.best
-    if not solution.at_best(f):  # no optimum to look around at
+    if not (solution.at_best(f) or searched.valley):  # no optimum to look around at
         return solution, None, {}, []
     dof, warnings = max(problem.n - int((lo < hi).sum()), 1), []
     for _ in range(_ADOPTIONS):

@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 
 from scaling.analysis.law import Law
-from scaling.analysis.objective import get_loss, make_fitted, theta_of
+from scaling.analysis.objective import get_loss, make_fitted, padded_rows, theta_of
 from scaling.analysis.result import Fit
 from scaling.analysis.tables.check import inputs
 from scaling.errors import UserError
 
 _CELLS = 2e7  # parameters times rows evaluated at a time
 _DECADE = 10.0
-_SHAPES = 128  # the number of parameter sets is padded to multiples of this: shapes compile anew
 _NAMED = 3  # rows or budgets named in a warning
 
 
@@ -133,7 +132,7 @@ def disagreement(fit: Fit, table) -> float:
     kind = get_loss(fit.loss)
     with jax.enable_x64(True):
         x = fit.law.prepare(pd.DataFrame(table))
-        values = np.asarray(make_fitted(fit.law, kind)(_padded(equal), x))
+        values = np.asarray(make_fitted(fit.law, kind)(padded_rows(equal), x))
     values = values if kind.log else np.log(values)
     return float(np.expm1(np.ptp(values, axis=0).max()))
 
@@ -142,13 +141,9 @@ def _everything(fit: Fit) -> tuple[np.ndarray, int]:
     """The optimum, the draws and the ridge, [1 + draws + ridge + padding, P], and the number of
     draws."""
     if fit.region is None:
-        return _padded(fit.z[None]), 0
+        return padded_rows(fit.z[None]), 0
     region = fit.region
-    return _padded(np.vstack([fit.z, region.draws, region.ridge])), len(region.draws)
-
-
-def _padded(z: np.ndarray) -> np.ndarray:
-    return np.concatenate([z, np.repeat(z[:1], -len(z) % _SHAPES, axis=0)])
+    return padded_rows(np.vstack([fit.z, region.draws, region.ridge])), len(region.draws)
 
 
 def _no_intervals(fit: Fit) -> list[str]:

@@ -24,7 +24,7 @@ _NORMAL = 1.959964
 _ROWS = 1024  # of a long table that the refits see: enough to tell the surface's shape
 _ITERATIONS = 60
 _SLICES = 12  # values at which a flat parameter, or one on its bound, is held
-_BASINS = 20
+_PLACES = 20  # where starts ended, at most
 _EQUAL = 0.25  # depth up to which parameters count as fitting equally well
 _SAME = 1e-9  # relative: a spread below this is rounding
 
@@ -103,9 +103,11 @@ def plausible(
     height = max(height, 1e-6 * f, 1e-18 * problem.w.sum())
     margin = 1e-7 * (hi - lo)
     stuck = free & (at.flat | (z <= lo + margin) | (z >= hi - margin))
-    points = [_slices(problem, z, lo, hi, at, stuck), _basins(solution, z, f + height)]
-    points = [(p, g, True) for p, g in points]
+    slices = _slices(problem, z, lo, hi, at, stuck)
+    optima = _apart(solution, z, solution.converged & (solution.f <= f + height), 1e-3)
+    points = [(*slices, True), (*optima, True)]
     if resampled is None:
+        points.append((*_apart(solution, z, solution.f <= f + height, 0.05), False))
         points += [(p.path, f + p.rise, False) for j, p in profiles.items() if not stuck[j]]
         resampled = _tangent(problem, z, lo, hi, at, q / _NORMAL, seed)
     ridge = np.concatenate([p for p, _, _ in points])
@@ -155,15 +157,15 @@ def _slices(problem, z, lo, hi, at: Spread, stuck) -> tuple[np.ndarray, np.ndarr
     return found.z, found.f
 
 
-def _basins(solution: Solution, z, highest: float) -> tuple[np.ndarray, np.ndarray]:
-    """Other optima that the starts found, up to the objective `highest`."""
+def _apart(solution: Solution, z, which, distance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Where the starts `which` [S] ended, the lowest first, as far as they are `distance` (of 1 +
+    |z|) apart from each other and from the optimum."""
     order = np.argsort(solution.f, kind="stable")
-    order = order[(solution.converged & (solution.f <= highest))[order]]
     places, values = [z], []
-    for i in order:
-        if all((np.abs(solution.z[i] - p) > 1e-3 * (1 + np.abs(p))).any() for p in places):
+    for i in order[which[order]]:
+        if all((np.abs(solution.z[i] - p) > distance * (1 + np.abs(p))).any() for p in places):
             places.append(solution.z[i])
             values.append(solution.f[i])
-        if len(values) == _BASINS:
+        if len(values) == _PLACES:
             break
     return np.array(places[1:]).reshape(-1, len(z)), np.array(values)

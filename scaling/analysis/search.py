@@ -1,18 +1,19 @@
 """Where a search may go, where it begins, and which optima it found."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
 
-from scaling.analysis.bounds import wider
+from scaling.analysis.bounds import gives_way, wider
 from scaling.analysis.intervals import Spread
 from scaling.analysis.law import TRANSFORMS, Law
 from scaling.analysis.result import Basin
 from scaling.analysis.solver import Problem, Solution, solve
 from scaling.errors import UserError, unknown
 
+_LEVEL, _CREEPING = 1e-4, 4  # how level a valley is, and how many starts must creep along it
 _LEADING = 16  # starts that go on after the search
 _AROUND = 7  # starts around an optimum that was come by
 _LONG_RUN = 1000  # iterations of those
@@ -53,32 +54,68 @@ def start_points(law: Law, table, starts, seed: int, lo, hi) -> np.ndarray:
     return np.clip(z, lo, hi)
 
 
+@dataclass(frozen=True)
+class Searched:
+    """All starts, the box in the end, and `valley`: the starts that lead go on creeping along a
+    valley whose floor is level to within 1e-4 of the objective, so that no point is the optimum."""
+
+    solution: Solution
+    lo: np.ndarray
+    hi: np.ndarray
+    valley: bool
+    warnings: list[str]
+
+
 def search_on(
-    problem: Problem, z0, lo, hi, seed: int, kept: set[str]
-) -> tuple[Solution, np.ndarray, np.ndarray, list[str]]:
-    """`search`, and further wherever a bound that may give way stops the best optimum: (solution,
-    lo, hi, warnings). `kept` names the parameters whose bounds the caller chose. Starts that were
-    dropped or did not finish are run to the end when the best of all is not an optimum."""
-    law = problem.law
-    solution, warnings = search(problem, z0, lo, hi, seed), []
-    z, f = solution.best
-    if np.isfinite(f) and not solution.at_best(f):
+    problem: Problem, z0, lo, hi, seed: int, kept: set[str], line: bool = False
+) -> Searched:
+    """`search`, and further wherever a bound that may give way stops the best optimum. `kept` names
+    the parameters whose bounds the caller chose. The leading starts run on when the best of all is
+    not an optimum. `line`: the inputs move together (`design.is_line`), so terms of the law may
+    change places; from the best optima with parameters exchanged the search goes on."""
+    solution, given, gave = search(problem, z0, lo, hi, seed), lo < hi, np.zeros(len(lo), bool)
+    if np.isfinite(solution.best[1]) and not solution.at_best(solution.best[1]):
         solution = _further(problem, solution, lo, hi)
     for _ in range(_WIDENINGS):
         z, f = solution.best
-        box = wider(law, z, lo, hi, kept) if np.isfinite(f) else None
-        if box is None:
+        box = wider(problem.law, lo, hi, kept)
+        if not np.isfinite(f) or not gives_way(z, lo, hi, *box):
             break
         further = _further(problem, solution, *box)
         further = joined(further, confirm(problem, further.best[0], *box))
-        better = further.best[1] < f * (1 - _SAME_OBJECTIVE) - 1e-18
-        if not better:
+        if not further.best[1] < f * (1 - _SAME_OBJECTIVE) - 1e-18:
             break
-        names = [p.name for p, moved in zip(law.params, (box[0] < lo) | (box[1] > hi), strict=True)
-                 if moved]  # fmt: skip
-        warnings.append(f"the search box gave way for {', '.join(names)}: the optimum lay beyond")
-        (lo, hi), solution = box, further
-    return solution, lo, hi, sorted(set(warnings))
+        solution, (low, high) = further, (lo, hi)
+        lo, hi = box
+        gave |= (solution.best[0] < low) | (solution.best[0] > high)
+    if line:
+        leading = solution.z[np.argsort(solution.f, kind="stable")[:_LEADING]]
+        low, high = wider(problem.law, lo, hi, kept)
+        starts = np.clip(exchanged(problem.law, leading), low, high)
+        swapped = solve(problem, starts, low, high, max_iterations=_LONG_RUN)
+        solution, lo, hi = joined(solution, swapped), low, high
+    names = [p.name for p, g in zip(problem.law.params, gave & given, strict=True) if g]
+    said = f"the search box gave way for {', '.join(names)}: the optimum lies beyond its bound"
+    return Searched(solution, lo, hi, _is_valley(solution), [said] if names else [])
+
+
+def exchanged(law: Law, z: np.ndarray) -> np.ndarray:
+    """z [S, P] with parameters that are alike (same bounds, same transform) in each other's place:
+    the scales and the exponents of two terms."""
+    order = np.arange(len(law.params))
+    alike: dict[tuple, list[int]] = {}
+    for i, p in enumerate(law.params):
+        alike.setdefault((p.lower, p.upper, p.transform), []).append(i)
+    for group in alike.values():
+        order[group] = np.roll(group, 1)
+    return z[:, order]
+
+
+def _is_valley(solution: Solution) -> bool:
+    f = solution.best[1]
+    if not np.isfinite(f) or solution.at_best(f):
+        return False
+    return int((solution.f <= f * (1 + _LEVEL)).sum()) >= _CREEPING
 
 
 def _further(problem: Problem, solution: Solution, lo, hi) -> Solution:

@@ -26,6 +26,7 @@ _FEW = 8  # up to this many starts run in one small block
 _TOLERANCE = 1e-13  # converged: the predicted decrease is below this fraction of the objective
 _EXACT = 1e-22  # per unit of weight: residuals of 1e-11 are rounding, not misfit
 _SAME_OBJECTIVE = 1e-6  # relative: two optima this close in objective are equally good
+_GIVE_UP = 1.0  # damping at which exact Newton steps give way to Gauss-Newton ones
 _STALLED = 1e9  # damping beyond which no step is worth taking
 _ROUND = 8  # iterations between two packings
 _LAST = 16  # of the field that are never dropped
@@ -143,8 +144,8 @@ def _make_kernel(law: Law, loss: Loss, batched: bool):
             slow = (new.f > 0.9 * ev.f) & jnp.isfinite(ev.f)
             finished = done | (small & (lam < 1e-2) & jnp.isfinite(ev.f)) | (lam > _STALLED)
             z = jnp.where(better[:, None], candidate, z)
-            lam = jnp.where(better, jnp.maximum(lam / 6, 1e-12), jnp.where(newton, lam, lam * 4))
-            newton = better & (newton | slow)
+            lam = jnp.where(better, jnp.maximum(lam / 6, 1e-12), lam * 4)
+            newton = jnp.where(better, newton | slow, newton & (lam < _GIVE_UP))
             ev = jax.tree.map(lambda a, b: jnp.where(_per_start(better, a), a, b), new, ev)
             return i + 1, z, ev, lam, newton, finished, count + ~done
 

@@ -26,16 +26,16 @@ def status_of(
     spread: Spread,
     objective: float,
     touching: np.ndarray,
-    n_twins: int,
+    several: bool,
     starts: Mapping[str, int],
     r2: float,
     n_free: int,
 ) -> str:
-    """The word for a fit. `touching` [P] marks the parameters on a bound, `n_twins` counts the
-    optima that are equally good, `starts` is that of the Fit."""
-    if not np.isfinite(objective) or not starts["at_best"]:
+    """The word for a fit. `touching` [P] marks the parameters on a bound, `several` says that other
+    optima are equally good, `starts` is that of the Fit."""
+    if not np.isfinite(objective) or not (starts["at_best"] or several):
         return "failed"
-    if spread.condition > _SINGULAR or spread.flat.any() or n_twins > 1:
+    if spread.condition > _SINGULAR or spread.flat.any() or several:
         return "not_unique"
     if touching.any():
         return "at_bound"

@@ -4,11 +4,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from scaling.cli.options import name_values, verb_parser
 from scaling.errors import UserError
+
+if TYPE_CHECKING:
+    from scaling.analysis.result import Fit
 
 _FIT_EXAMPLES = """examples:
   scaling fit results.csv --law chinchilla
@@ -17,7 +21,8 @@ _FIT_EXAMPLES = """examples:
   scaling fit results.csv --law chinchilla --drop-highest 5 --bootstrap 4000 --json fit.json
   scaling fit curves.jsonl --law multi_power --bootstrap 200 --cluster curve --plot fit.svg
 
-Exit status: 0 fitted (read `status` in the result), 2 bad input."""
+Exit status: 0 when it ran to its end, whatever came out (read `status`: what is not ok is said on
+stderr as well, with what to do about it), 2 bad input."""
 
 _COMPARE_EXAMPLES = """examples:
   scaling compare results.csv --laws chinchilla,chinchilla_tied,kaplan
@@ -70,6 +75,7 @@ def fit(argv: Sequence[str]) -> int:
         from scaling.analysis.plot import overview, save
 
         save(overview(result), args.plot)
+    _say_status(result)
     return 0
 
 
@@ -167,6 +173,8 @@ def compare(argv: Sequence[str]) -> int:
     cluster = options.pop("cluster")
     comparison = compare_laws(names, table, cluster=cluster, folds=args.folds, **options)
     print(comparison)
+    for found in comparison.fits.values():
+        _say_status(found)
     for notice in notices:
         print(f"warning: {notice}")
     if args.sensitivity:
@@ -269,6 +277,15 @@ def _combined(given: dict[str, list[float]]) -> pd.DataFrame:
         if len(values) not in (1, longest):
             raise UserError(f"{name} has {len(values)} values where another has {longest}")
     return pd.DataFrame({k: v * longest if len(v) == 1 else v for k, v in given.items()})
+
+
+def _say_status(result: "Fit") -> None:
+    """The last line, on stderr: a fit that is not ok, why, and what to do."""
+    if result.status != "ok":
+        from scaling.analysis.status import STATUSES
+
+        said = f"{result.law.name}: status {result.status}: {STATUSES[result.status]}"
+        print(f"{said}; {result.remedy}", file=sys.stderr)
 
 
 def _show(table: pd.DataFrame, warnings: Sequence[str]) -> None:
