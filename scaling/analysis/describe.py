@@ -39,7 +39,9 @@ def describe(fit: Fit) -> str:
 
 def marks_of(p: Interval) -> str:
     """What is to be said beside an interval."""
-    marks = [] if p.identified else ["not identified: spans what fits as well"]
+    marks = []
+    if not p.identified and p.ci95 is not None:
+        marks.append("not identified: spans what fits as well")
     marks += ["at bound"] if p.at_bound else []
     marks += [f"given {', '.join(p.conditional)} at the bound"] if p.conditional else []
     return "".join(f"  {m}" for m in marks)

@@ -13,6 +13,7 @@ from scaling.analysis.result import Basin
 from scaling.analysis.solver import Problem, Solution, solve
 from scaling.errors import UserError, unknown
 
+_SEVERAL = 8  # starts, at least, where the caller does not choose: one would not confirm an optimum
 _LEVEL, _CREEPING = 1e-4, 4  # how level a valley is, and how many starts must creep along it
 _LEADING = 16  # starts that go on after the search
 _AROUND = 7  # starts around an optimum that was come by
@@ -49,7 +50,9 @@ def start_points(law: Law, table, starts, seed: int, lo, hi) -> np.ndarray:
             raise UserError(f"{starts} starts: ask for at least 1")
         if starts <= len(z):
             return z[rng.choice(len(z), starts, replace=False)]
-        extra = z[rng.integers(len(z), size=starts - len(z))]
+    least = starts if isinstance(starts, int) else _SEVERAL if starts is None else 0
+    if len(z) < least:
+        extra = z[rng.integers(len(z), size=least - len(z))]
         z = np.concatenate([z, extra + 0.3 * rng.standard_normal(extra.shape) * (1 + abs(extra))])
     return np.clip(z, lo, hi)
 
@@ -94,6 +97,8 @@ def search_on(
         starts = np.clip(exchanged(problem.law, leading), low, high)
         swapped = solve(problem, starts, low, high, max_iterations=_LONG_RUN)
         solution, lo, hi = joined(solution, swapped), low, high
+    if gave.any():  # profiles need room beyond the optimum
+        lo, hi = wider(problem.law, lo, hi, kept)
     names = [p.name for p, g in zip(problem.law.params, gave & given, strict=True) if g]
     said = f"the search box gave way for {', '.join(names)}: the optimum lies beyond its bound"
     return Searched(solution, lo, hi, _is_valley(solution), [said] if names else [])
