@@ -15,6 +15,7 @@ from scaling.errors import UserError
 
 _CELLS = 2e7  # parameters times rows evaluated at a time
 _DECADE = 10.0
+_RATIOS = 1e-6, 1e9  # tokens per parameter: outside, one of the terms does nothing
 _NAMED = 3  # rows or budgets named in a warning
 
 
@@ -111,6 +112,9 @@ def _require_optimum(fit: Fit, budgets: np.ndarray, every) -> None:
     names = [n for n in ("n_params", "n_tokens") if n in every]
     with np.errstate(invalid="ignore"):
         good = np.all([np.isfinite(every[n][0]) & (every[n][0] >= 1) for n in names], axis=0)
+        if "tokens_per_param" in every:
+            ratio = every["tokens_per_param"][0]
+            good &= (ratio > _RATIOS[0]) & (ratio < _RATIOS[1])
     if good.all():
         return
     bad = int(np.argmin(good))

@@ -42,8 +42,8 @@ class Region:
 
     @property
     def equal(self) -> np.ndarray:
-        """The ridge points that fit as well as the optimum, [M, P]."""
-        return self.ridge[self.depth <= _EQUAL]
+        """The ridge points beside the draws that fit as well as the optimum, [M, P]."""
+        return self.ridge[(self.depth <= _EQUAL) & (self.room > 0)]
 
     def sample(self, n: int) -> np.ndarray:
         """At most n plausible parameters [n, P] whose percentiles span the region: the draws, and

@@ -69,13 +69,13 @@ def fit(argv: Sequence[str]) -> int:
     )
     result.warnings[:0] = notices
     print(result)
+    _say_status(result)
     if args.json:
         result.to_json(args.json)
     if args.plot:
         from scaling.analysis.plot import overview, save
 
         save(overview(result), args.plot)
-    _say_status(result)
     return 0
 
 
@@ -280,7 +280,7 @@ def _combined(given: dict[str, list[float]]) -> pd.DataFrame:
 
 
 def _say_status(result: "Fit") -> None:
-    """The last line, on stderr: a fit that is not ok, why, and what to do."""
+    """On stderr: a fit that is not ok, why, and what to do."""
     if result.status != "ok":
         from scaling.analysis.status import STATUSES
 

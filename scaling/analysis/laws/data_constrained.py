@@ -57,7 +57,7 @@ class DataConstrained(Law):
             1e5,
             "log",
             (2.0, 10.0, 50.0, 250.0),
-            "decay constant of repeats, in epochs",
+            "decay constant of repeats",
         ),
         Param("R_N", 1e-2, 1e5, "log", EXCESS, "decay constant of excess parameters"),
     )
