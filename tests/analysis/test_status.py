@@ -169,7 +169,7 @@ def test_a_bootstrap_does_not_hide_the_ridge():
 def test_one_ratio_of_tokens_to_parameters_does_not_tell_the_terms_apart(one_ratio):
     assert one_ratio.status == "not_unique"
     assert "another number of tokens per parameter (all have about 20" in one_ratio.remedy
-    with pytest.raises(UserError, match="no compute-optimal size .* add runs at another number"):
+    with pytest.raises(UserError, match=r"no compute-optimal size .* add runs at another number"):
         one_ratio.optimal(1e21)  # the optimum it happened on has one term only
     alpha, beta = (one_ratio.params[name] for name in ("alpha", "beta"))
     for p in (alpha, beta):
