@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import jax
 import numpy as np
 
+from scaling.analysis.bounds import touching
 from scaling.analysis.intervals import Profile, Spread, percentiles, residuals, t_quantile
 from scaling.analysis.solver import Problem, Solution, solve
 
@@ -101,8 +102,7 @@ def plausible(
     moving = free & (at.se > 0) & ~at.flat
     height = q * q * float(np.mean(at.height[moving])) if moving.any() else 0.0
     height = max(height, 1e-6 * f, 1e-18 * problem.w.sum())
-    margin = 1e-7 * (hi - lo)
-    stuck = free & (at.flat | (z <= lo + margin) | (z >= hi - margin))
+    stuck = free & (at.flat | touching(z, lo, hi))
     slices = _slices(problem, z, lo, hi, at, stuck)
     optima = _apart(solution, z, solution.converged & (solution.f <= f + height), 1e-3)
     points = [(*slices, True), (*optima, True)]
