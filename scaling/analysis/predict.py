@@ -59,7 +59,9 @@ def _bands(fit: Fit, values: np.ndarray, n_draws: int, rng) -> list[np.ndarray]:
     inner = percentiles(drawn)
     noisy = drawn + rng.choice(fit.residual_quantiles, drawn.shape)
     outer = percentiles(noisy)
-    return [centre, low, high, low + outer[0] - inner[0], high + outer[1] - inner[1], determined]
+    # A measurement is never surer than the curve, whatever the draws of its noise happen to be.
+    below, above = np.minimum(outer[0] - inner[0], 0), np.maximum(outer[1] - inner[1], 0)
+    return [centre, low, high, low + below, high + above, determined]
 
 
 def optimal(fit: Fit, flops) -> pd.DataFrame:

@@ -27,6 +27,7 @@ _ITERATIONS = 60
 _SLICES = 12  # values at which a flat parameter, or one on its bound, is held
 _PLACES = 20  # where starts ended, at most
 _EQUAL = 0.25  # depth up to which parameters count as fitting equally well
+_SHARE = 0.5  # of an interval that those may span; where the objective is a parabola it is _EQUAL
 _SAME = 1e-9  # relative: a spread below this is rounding
 
 
@@ -71,7 +72,7 @@ class Region:
         equal = np.concatenate([np.asarray(centre)[None], ridge[self.depth <= _EQUAL]])
         with np.errstate(invalid="ignore"):
             apart = np.nanmax(equal, axis=0) - np.nanmin(equal, axis=0)
-            close = apart <= high - low + _SAME * np.abs(centre)
+            close = apart <= _SHARE * (high - low) + _SAME * np.abs(centre)
             low = np.minimum(low, np.maximum(np.nanmin(ridge - below, axis=0), least))
             high = np.maximum(high, np.minimum(np.nanmax(ridge + above, axis=0), most))
         return low, high, close & np.isfinite(centre)

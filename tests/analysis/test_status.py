@@ -80,7 +80,7 @@ def test_one_start_confirms_nothing():
 
 
 def test_the_worst_that_applies_is_the_word():
-    curved = Spread(np.eye(2), np.ones(2), 10.0, np.zeros(2, bool))
+    curved = Spread(np.eye(2), np.ones(2), 10.0, np.zeros(2, bool), np.zeros(9))
     fine = {
         "spread": curved,
         "objective": 1.0,
@@ -226,7 +226,7 @@ def test_far_predictions_are_as_wide_as_a_bootstrap_makes_them():
     ladder = runs((2e8, 4e8, 8e8, 1.6e9), (20, 40, 100, 200), seed=3)
     far = {"n_params": [7e10], "n_tokens": [1.4e12]}
     width = []
-    for how in (None, Bootstrap(400, "parametric")):
+    for how in (None, Bootstrap(300, "case")):
         out = fit("chinchilla", ladder, starts=300, profile=False, bootstrap=how).predict(far)
         width.append(float(np.log(out["ci_high"] / out["ci_low"]).iloc[0]))
     assert 0.6 < width[0] / width[1] < 1.6
