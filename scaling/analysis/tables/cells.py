@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from scaling.analysis.tables.names import clipped
 from scaling.analysis.tables.units import OTHER, Quantity, Unit, plain_powers
 from scaling.errors import UserError
 
@@ -151,7 +152,7 @@ def _decimal(
             open_at = i
     if len(votes) > 1:
         rows = " and ".join(
-            f"{row_names(column.index, np.arange(len(column)) == i)} ({column.iloc[i]!r})"
+            f"{row_names(column.index, np.arange(len(column)) == i)} ({_shown(column, i)})"
             for i in sorted(votes.values())
         )
         raise UserError(
@@ -167,9 +168,13 @@ def _decimal(
     if quantity.kind in ("count", "compute") and decimal != "?":
         return "."
     raise UserError(
-        f"column {column.name!r}: {column.iloc[open_at]!r} may be a decimal or thousands; write "
+        f"column {column.name!r}: {_shown(column, open_at)} may be a decimal or thousands; write "
         "decimals with a point and thousands without a comma"
     )
+
+
+def _shown(column: pd.Series, place: int) -> str:
+    return clipped(repr(column.iloc[place]))
 
 
 def marks(digits: str) -> str:

@@ -12,7 +12,7 @@ from scaling.analysis.law import Column, Law
 from scaling.analysis.tables.cells import numbers, row_names
 from scaling.analysis.tables.choose import require
 from scaling.analysis.tables.doubts import doubts
-from scaling.analysis.tables.names import for_shell, quoted
+from scaling.analysis.tables.names import clipped, for_shell, quoted
 from scaling.analysis.tables.units import declared
 from scaling.errors import UserError
 
@@ -33,7 +33,7 @@ def _numbers(table: pd.DataFrame, column: Column, measured: bool) -> tuple[np.nd
             first = raw.iloc[int(np.flatnonzero(where)[0])]
             raise UserError(
                 f"column {column.name!r}: {what} in {row_names(table.index, where)} "
-                f"(first: {first}); {fix}"
+                f"(first: {clipped(first)}); {fix}"
             )
 
     complain(bad, "not a number", "mend or empty the cell, or delete a row that is no run")

@@ -12,7 +12,6 @@ from scaling.analysis.tables.cells import missing, numbers, row_names
 from scaling.analysis.tables.foreign.proposal import proposal
 from scaling.errors import UserError
 
-_SHOWN = 40  # names of columns in a message
 _OPERATORS = MappingProxyType(
     {
         "<=": operator.le,
@@ -113,18 +112,18 @@ def _unknown_column(name: str, table: pd.DataFrame, ours: Sequence[str]) -> User
     the option can be typed for the nearest columns."""
     known = list(map(str, table.columns))
     near = names.nearest(name, known)
-    hint = "" if near is None else f"; did you mean {near!r}?"
+    hint = "" if near is None else f"; did you mean {names.clipped(repr(near))}?"
     usual = proposal(known, ours)
     pairs = {one: usual.get(one) or names.nearest(one, known) for one in ours}
     if name not in ours:
         pairs = {one: near or usual.get(one) for one in ours}
     pairs = {one: other for one, other in pairs.items() if other and units.named(one)}
+    pairs = {} if any(len(other) > 200 for other in pairs.values()) else pairs
     if pairs and len(set(pairs.values())) == len(pairs):
         typed = ",".join(f"{one}={names.quoted(other)}" for one, other in pairs.items())
         hint += f"{'' if hint else '; perhaps'} --map {names.for_shell(typed)}"
-    more = f", and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
-    listed = ", ".join(map(names.quoted, sorted(known)[:_SHOWN]))
-    return UserError(f"unknown column {name!r}{hint}; known: {listed}{more}{_about(table)}")
+    known = names.enumerated(known)
+    return UserError(f"unknown column {name!r}{hint}; known: {known}{_about(table)}")
 
 
 def _about(table: pd.DataFrame) -> str:
@@ -184,7 +183,7 @@ def _holds(column: pd.Series, sign: str, value: float | str) -> np.ndarray:
         first = column[bad].iloc[0]
         raise UserError(
             f"column {column.name!r}: not a number in {row_names(column.index, bad)} (first: "
-            f"{first}), so {sign} cannot be asked of it"
+            f"{names.clipped(first)}), so {sign} cannot be asked of it"
         )
     return compare(values, value)
 

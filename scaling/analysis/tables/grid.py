@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from scaling.analysis.tables.cells import decimal_of, is_missing, numbers
-from scaling.analysis.tables.names import tidy
+from scaling.analysis.tables.names import enumerated, tidy
 from scaling.errors import UserError
 from scaling.spreadsheet import as_it_was
 
@@ -46,7 +46,7 @@ def parse(text: str, path: str, extension: str) -> tuple[pd.DataFrame, list[str]
     _square(grid)
     _name_columns(grid)
     if not grid.rows:
-        raise UserError(f"{path} holds no rows, only a header ({', '.join(grid.header)})")
+        raise UserError(f"{path} holds no rows, only a header ({enumerated(grid.header)})")
     return _typed(grid), grid.notices
 
 
@@ -57,9 +57,9 @@ def _grid(text: str, path: str, extension: str) -> Grid:
         raise UserError(f"{path} is empty")
     told = re.fullmatch(r"sep=(.)", lines[0].strip().strip('"'))
     lines = lines[1:] if told else lines
-    comments = []
-    while lines and (lines[0].lstrip().startswith("#") or not lines[0].strip()):
-        comments.append(lines.pop(0))
+    above = itertools.takewhile(lambda s: s.lstrip()[:1] in ("", "#"), lines)
+    comments = list(above)
+    lines = lines[len(comments) :]
     if not lines:
         raise UserError(f"{path} holds no rows, only comments")
     lines, pasted = _unwrapped(lines)
@@ -75,7 +75,7 @@ def _grid(text: str, path: str, extension: str) -> Grid:
         c.strip() and not _is_number(c) for c in header
     ):
         raise UserError(
-            f"{path}: the first line holds numbers ({', '.join(header[:4])}): write the names of "
+            f"{path}: the first line holds numbers ({enumerated(header, 4)}): write the names of "
             "the columns above it"
         )
     kept = [(i, row) for i, row in enumerate(rows) if any(c.strip() for c in row)]

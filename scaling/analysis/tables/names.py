@@ -30,6 +30,19 @@ def quoted(name: str) -> str:
     return name if re.fullmatch(r"[\w./:#%@+-]+", name) else '"' + name.replace('"', '""') + '"'
 
 
+def clipped(text: object, length: int = 60) -> str:
+    """A name or a cell for a message: one of millions of letters would hide the message."""
+    text = str(text)
+    return text if len(text) <= length else f"{text[:length]}... ({len(text):,} letters)"
+
+
+def enumerated(columns: Iterable[object], most: int = 40) -> str:
+    """Names for a message, each as it can be typed; not more than a screen of them."""
+    known = sorted(map(str, columns))
+    more = f", and {len(known) - most} more" if len(known) > most else ""
+    return ", ".join(clipped(quoted(name)) for name in known[:most]) + more
+
+
 def listed(text: str, columns: Iterable[str]) -> list[str]:
     """ "a,b" -> [a, b], where a name among `columns` may hold commas itself."""
     found, rest, known = [], text, list(columns)
@@ -166,7 +179,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\W_]+", "_", re.sub(r"[(\[].*?[)\]]", "", name).lower()).strip("_")
+    name = re.sub(r"[(\[].*?[)\]]", "", name[:100]).lower()
+    return re.sub(r"[\W_]+", "_", name).strip("_")
 
 
 def for_shell(text: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from scaling.analysis.tables.cells import missing, row_names
-from scaling.analysis.tables.names import quoted
+from scaling.analysis.tables.names import clipped, for_shell, quoted
 from scaling.errors import UserError
 
 # word -> our status (the five of a record). Case, "_", "-" and blanks do not matter.
@@ -69,16 +69,16 @@ def find(table: pd.DataFrame) -> tuple[object | None, list[str]]:
 
 def _strange(name: object, words: pd.Series, strange: np.ndarray) -> UserError:
     first, rows = words[strange].iloc[0], row_names(words.index, strange)
-    there = f"--where {quoted(str(name))}={quoted(str(first))}"
+    there = f"--where {for_shell(f'{quoted(str(name))}={quoted(clipped(first))}')}"
     if pd.api.types.is_numeric_dtype(words):
         return UserError(
             f"column {str(name)!r} holds numbers ({first} in {rows}), not words: say which rows "
             f"count, as in {there}"
         )
-    near = difflib.get_close_matches(str(first).lower(), WORDS, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(str(first)[:100].lower(), WORDS, n=1, cutoff=0.6)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return UserError(
-        f"unknown status {str(first)!r} in column {str(name)!r}, {rows}; {hint}known: "
+        f"unknown status {clipped(repr(first))} in column {str(name)!r}, {rows}; {hint}known: "
         f"{', '.join(sorted(WORDS))}; to use these rows all the same: {there}"
     )
 

@@ -24,7 +24,7 @@ SPLIT = {
         json.dumps(ROWS),
         json.dumps(ROWS, indent=2),
         "\n".join(map(json.dumps, ROWS)),
-        "\ufeff" + "\r\n".join(map(json.dumps, ROWS)),
+        "\ufeff\ufeff" + "\r\n".join(map(json.dumps, ROWS)),
         json.dumps({"data": ROWS}),
         json.dumps({"note": "x", "runs": ROWS}),
         json.dumps({name: [row[name] for row in ROWS] for name in ROWS[0]}),

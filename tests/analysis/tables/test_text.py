@@ -114,3 +114,18 @@ def test_latin_1_is_said_and_unknown_endings_are_refused(tmp_path, capsys):
     assert list(table.columns) == ["größe", "loss"]
     assert "not UTF-8" in notices[0]
     assert "not .csv" in refused(tmp_path / "t.doc", TABLE, capsys)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"0" * 10**6,
+        b"0" * 10**6 + b",loss\n1,2\n",
+        b"loss,a\n" + b"x" * 10**6 + b",2\n",
+        b'loss,"' + b"a b(," * 10**5 + b'"\n1,2\n',
+        b"\n" * 10**6 + b"a,loss\n1,x\n",
+        b"status,loss\n" + b"y" * 10**6 + b",2\n",
+    ],
+)
+def test_a_cell_of_a_million_letters_takes_no_page_and_no_hour(tmp_path, capsys, data):
+    assert len(refused(tmp_path / "t.csv", data, capsys)) < 3000
