@@ -14,6 +14,7 @@ that flattened their peak made the sandwich 10 to 20 % too wide.
 """
 
 import argparse
+import pathlib
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ import pandas as pd
 from scaling.analysis.bootstrap import METHODS, Bootstrap
 from scaling.analysis.fit import fit
 from scaling.analysis.law import factorial
+from scaling.spreadsheet import frame_text
 
 TRUTH = {"E": 1.8172, "A": 482.0, "B": 2085.0, "alpha": 0.3478, "beta": 0.3658}
 QUANTITIES = {**TRUTH, "a": TRUTH["beta"] / (TRUTH["alpha"] + TRUTH["beta"])}
@@ -105,7 +107,7 @@ def main() -> None:
     print(f"outside 92 to 98 %: {len(outside)} of {len(judged)}")
     print(f"intervals that cover exactly 95 % would show 95 ± {100 * chance(args.sets):.1f} here")
     if args.out:
-        table.to_csv(args.out, index=False)
+        pathlib.Path(args.out).write_text(frame_text(table), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ Command: python -m experiments.emergence_breaks [--studies 100] [--draws 100] [-
 
 import argparse
 import math
+import pathlib
 from collections.abc import Callable
 
 import numpy as np
@@ -21,6 +22,7 @@ from scaling.analysis.emergence.levels import make_levels, points
 from scaling.analysis.emergence.series import make_series
 from scaling.analysis.emergence.shapefit import fit_shape
 from scaling.analysis.emergence.shapes import SMOOTH
+from scaling.spreadsheet import frame_text
 
 CHANCE, TOP, JUMP = 0.125, 0.95, 0.25
 DESIGNS = {  # (sizes, decades, items)
@@ -189,7 +191,7 @@ def main() -> None:
     for name, said in verdicts(args.studies, args.draws).items():
         print(f"log-probability of a token {name}: verdicts {said}")
     if args.out:
-        found.to_csv(args.out, index=False)
+        pathlib.Path(args.out).write_text(frame_text(found), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ the whole grid, since learning rates are inputs.
     python -m experiments.mup_transfer                       # width 32 to 128, AdamW, stdlib bytes
     python -m experiments.mup_transfer --optimizer muon --lo -9 --hi -3
     python -m experiments.mup_transfer --axis depth --sizes 2,4,8
+    python -m experiments.mup_transfer --axis depth --depth-alpha 1           # CompleteP
 
 It prints by how many grid steps the optimum moves between the smallest and the largest size.
 """
@@ -59,6 +60,7 @@ class Study:
     batch_size: int = 16
     seq_len: int = 64
     n_devices: int = 1
+    depth_alpha: float = 0.5
     cache_dir: Path | None = None
 
     def config(self, parametrization: str, axis: str, size: int) -> RunConfig:
@@ -68,6 +70,7 @@ class Study:
             parametrization=parametrization,
             base_width=BASE_WIDTH,
             base_depth=BASE_DEPTH,
+            depth_alpha=self.depth_alpha,
             **sizes,
         )
         warmup = Duration(self.n_steps // 10, "steps")
@@ -131,6 +134,7 @@ def main() -> None:
     parser.add_argument("--lo", type=int, default=-10, help="log2 of the least learning rate")
     parser.add_argument("--hi", type=int, default=-4, help="log2 of the greatest learning rate")
     parser.add_argument("--devices", type=int, default=2)
+    parser.add_argument("--depth-alpha", type=float, default=0.5, help="muP's depth rule: 0.5 or 1")
     args = parser.parse_args()
     jax.config.update("jax_num_cpu_devices", args.devices)
     defaults = {"width": "32,64,128", "depth": "2,4,8"}
@@ -141,6 +145,7 @@ def main() -> None:
         source=args.source,
         n_steps=args.steps,
         n_devices=args.devices,
+        depth_alpha=args.depth_alpha,
     )
     print(f"{'':14}" + "".join(f"{'2^' + str(lr):>8}" for lr in study.lrs) + "    best")
     for parametrization in ("sp", "mup"):

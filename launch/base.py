@@ -91,6 +91,8 @@ class Launcher(abc.ABC):
 
     # Whether jobs go on when the launcher leaves (a cluster) or end with it (this machine).
     detached: ClassVar[bool] = False
+    # Whether jobs see the environment of the launcher (secrets go that way, and no other).
+    hands_over: ClassVar[bool] = True
 
     def __init__(self, site: Site, options: argparse.Namespace):
         self.site, self.options = site, options

@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import dataclasses
 import itertools
-import json
 import math
 import os
 import pathlib
@@ -23,7 +22,8 @@ from typing import Any
 
 from launch.base import Launcher, Poll, Site
 from scaling.errors import UserError
-from scaling.files import dump, write_atomic
+from scaling.files import write_json
+from scaling.reading import read_json
 from scaling.sweep.protocol import AGAIN, END
 
 _LEAVE_SECONDS = 30.0  # an idle worker needs well under one
@@ -71,7 +71,7 @@ class Local(Launcher):
         return lines
 
     def start(self) -> None:
-        write_atomic(self._state, dump({"cores_per_run": len(self._slots[0].cores)}))
+        write_json(self._state, {"cores_per_run": len(self._slots[0].cores)})
 
     def room(self) -> int:
         if self._stopping:
@@ -128,8 +128,8 @@ class Local(Launcher):
         """What a run of this sweep had so far: with other cores the last runs would differ in their
         last bits from the first ones."""
         try:
-            return int(json.loads(self._state.read_text())["cores_per_run"])
-        except (OSError, ValueError, KeyError, TypeError):
+            return read_json(self._state, {"cores_per_run": int})["cores_per_run"]
+        except UserError:
             return None
 
     def _start_worker(self, number: int) -> None:

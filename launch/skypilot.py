@@ -10,8 +10,8 @@ file is JSON, which YAML contains. What of this has been run, and what not, says
 """
 
 import argparse
+import contextlib
 import copy
-import json
 import pathlib
 import re
 import secrets
@@ -22,7 +22,8 @@ from typing import Any
 
 from launch.base import Launcher, Poll, Site
 from scaling.errors import UserError
-from scaling.files import dump, write_atomic
+from scaling.files import check_orders, dump, write_atomic, write_orders
+from scaling.reading import loads
 from scaling.sweep.protocol import AGAIN, DONE
 
 # The snapshot is copied first, because building a package writes into its source.
@@ -44,12 +45,14 @@ _ENDED = frozenset({"SUCCEEDED", "CANCELLED", *_FAILED})
 _VALUE = re.compile(r"[\w.,:@+=/*-]{1,300}", re.ASCII)
 _SUBMIT_SECONDS = 1800  # the first job starts the machine that manages jobs
 _ASK_SECONDS = 120
+_JOB = {"job_id": int, "job_name": (str, None), "status": str}
 
 
 class SkyPilot(Launcher):
     """`--launcher=skypilot`: every run a managed job on machines of its own."""
 
     detached = True
+    hands_over = False
 
     def __init__(self, site: Site, options: argparse.Namespace):
         super().__init__(site, options)
@@ -76,6 +79,7 @@ class SkyPilot(Launcher):
         tasks = [self.task(run.run_id) for run in runs]
         if not tasks:
             return []
+        check_orders(self._dir / f"{runs[0].run_id}.yaml", tasks[0])
         parse(tasks[0])
         return [f"skypilot: {len(tasks)} managed jobs, the first of them:", dump(tasks[0])]
 
@@ -93,7 +97,7 @@ class SkyPilot(Launcher):
             if run_id in self._active:
                 continue
             file = self._dir / f"{run_id}.yaml"
-            write_atomic(file, dump(self.task(run_id)))
+            write_orders(file, self.task(run_id))
             name = f"--name={self._prefix()}{run_id}"
             done = _sky("jobs", "launch", "--yes", "--detach-run", name, str(file))
             if done.returncode:
@@ -159,10 +163,9 @@ class SkyPilot(Launcher):
         """{run_id: status} of the newest job of every run; None when nobody answers."""
         self._next_poll = time.monotonic() + self.options.sky_poll
         done = _sky("jobs", "queue", "--all", "--output=json")
-        try:
-            jobs = json.loads(done.stdout) if done.returncode == 0 else None
-        except ValueError:
-            jobs = None
+        jobs = None
+        with contextlib.suppress(UserError):
+            jobs = loads(done.stdout, "sky jobs queue", [_JOB]) if done.returncode == 0 else None
         self._silent = jobs is None
         if jobs is None:
             return None

@@ -23,7 +23,6 @@ launcher is there. sacct is not needed, so a cluster without accounting will do.
 """
 
 import argparse
-import json
 import re
 import secrets
 import sys
@@ -33,8 +32,10 @@ from typing import Any
 
 from launch import slurm_client as client
 from launch.base import Launcher, Poll, Site
+from launch.slurm_job import ARRAY, WORD
 from scaling.errors import UserError
-from scaling.files import dump, write_atomic
+from scaling.files import write_atomic, write_orders
+from scaling.reading import read_json
 
 SCRIPT = """\
 #!/bin/sh
@@ -143,7 +144,7 @@ class Slurm(Launcher):
                 "cwd": str(self.site.cwd),
                 "out": str(self.site.out),
             }
-            write_atomic(self._dir / f"{number:05d}.json", dump(facts))
+            write_orders(self._dir / f"{number:05d}.json", facts)
             self._active |= dict.fromkeys(part, "queued")
             self._send(number, part)
 
@@ -224,7 +225,7 @@ class Slurm(Launcher):
     def _members(self, number: int) -> dict[str, int]:
         """run_id -> array index of one submission, which never changes."""
         if number not in self._arrays:
-            runs = json.loads((self._dir / f"{number:05d}.json").read_text())["runs"]
+            runs = read_json(self._dir / f"{number:05d}.json", ARRAY)["runs"]
             self._arrays[number] = {run_id: index for index, run_id in enumerate(runs)}
         return self._arrays[number]
 
@@ -260,7 +261,7 @@ class Slurm(Launcher):
                 index = self._members(number)[run_id]
                 left = self._dir.glob(f"{number:05d}.{index}.*")
                 last = max(left, key=lambda p: int(p.suffix[1:]), default=None)
-                return json.loads(last.read_text())["exit"] if last else None
+                return read_json(last, WORD)["exit"] if last else None
         return None
 
 

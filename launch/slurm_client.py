@@ -1,6 +1,5 @@
 """Slurm's own commands: asked with argv lists, answers of old and new versions read alike."""
 
-import json
 import os
 import pathlib
 import re
@@ -8,6 +7,7 @@ import subprocess
 from collections.abc import Mapping
 
 from scaling.errors import UserError
+from scaling.reading import loads
 
 # Words of Slurm that mean "ask again later"; anything else that sbatch says is final.
 TRANSIENT = (
@@ -37,6 +37,9 @@ ENDED = frozenset(
     ]
 )
 _SECONDS = 60
+_COUNT = (int, {"number": int})
+_JOB = {"job_id": int, "job_state": (str, [str]), "restart_cnt?": _COUNT}
+_JOB |= {"array_task_id?": (None, *_COUNT), "array_task_string?": (str, None)}
 
 
 def queue() -> list[dict] | None:
@@ -50,11 +53,11 @@ def queue() -> list[dict] | None:
             raise UserError(f"squeue --json is needed (Slurm 21.08 or later): {said}")
         return None
     try:
-        answer = json.loads(done.stdout)
-        # With its controller down, squeue lists an error, no job, and exits with 0.
-        return None if answer.get("errors") else answer["jobs"]
-    except (ValueError, KeyError):
+        answer = loads(done.stdout, "squeue --json", {"errors?": object, "jobs": [_JOB]})
+    except UserError:
         return None
+    # With its controller down, squeue lists an error, no job, and exits with 0.
+    return None if answer.get("errors") else answer["jobs"]
 
 
 def states_of(job: dict) -> set[str]:

@@ -12,7 +12,6 @@ back each time. After _IN_VAIN such starts in a row the job fails, so that the l
 retries holds for it too.
 """
 
-import json
 import os
 import pathlib
 import signal
@@ -21,11 +20,15 @@ import sys
 import time
 
 from launch.slurm_client import number_of, queue, states_of
-from scaling.files import dump, write_atomic
+from scaling.files import write_json
+from scaling.interrupt import REQUESTS, listening
+from scaling.reading import read_json
 from scaling.sweep.logs import new_log
 from scaling.sweep.protocol import AGAIN, FAILED
 from scaling.sweep.survey import newest_checkpoint
 
+ARRAY = {"runs": [str], "commands": [[str]], "cwd": str, "out": str}
+WORD = {"from": int, "exit": (int, None)}
 # A first process to end must not take the others with it while they save; but when one of many
 # hosts is lost, the rest would wait for it for ever.
 _SRUN = ("srun", "--kill-on-bad-exit=0", "--wait=300")
@@ -35,26 +38,32 @@ _PATIENCE_S = 600  # for a controller that is down when the run wants to be requ
 
 def main(argv: list[str]) -> int:
     """Runs the array's member; returns the exit status of `scaling run`."""
-    file = pathlib.Path(argv[0])
+    # Slurm may signal the whole job, or this process alone (`--signal=B:USR1@120`). It stays, to
+    # requeue, and has the run asked to save: srun hands SIGUSR1 to every process of the run, while
+    # at SIGTERM or SIGHUP it would kill them. Two signals ask for no more than one.
+    started: list[subprocess.Popen] = []
+    with listening(lambda *_: [srun.send_signal(signal.SIGUSR1) for srun in started], REQUESTS):
+        return _run(pathlib.Path(argv[0]), started)
+
+
+def _run(file: pathlib.Path, started: list[subprocess.Popen]) -> int:
     index = int(os.environ["SLURM_ARRAY_TASK_ID"])
     restart = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
-    facts = json.loads(file.read_text())
+    facts = read_json(file, ARRAY)
     out, run_id = pathlib.Path(facts["out"]), facts["runs"][index]
-    # Slurm may signal the whole job. The processes of the run get their own signal; this one
-    # stays, to requeue.
-    signal.signal(signal.SIGTERM, lambda *_: None)
     words = [file.with_suffix(f".{index}.{n}") for n in range(restart + 1)]
     begun = {"from": newest_checkpoint(out, run_id), "exit": None}
     # Killed from here on, it says nothing, whatever an earlier start said.
-    write_atomic(words[-1], dump(begun))
+    write_json(words[-1], begun)
     log = new_log(out, run_id)
     if _in_vain(words, begun["from"]):
         os.write(log, f"{_IN_VAIN} starts in a row ended before they had saved anything\n".encode())
         status = FAILED
     else:
         argv = [*_SRUN, *_cores(), *facts["commands"][index]]
-        status = subprocess.run(argv, cwd=facts["cwd"], stdout=log, stderr=log).returncode
-    write_atomic(words[-1], dump({**begun, "exit": status}))
+        started.append(subprocess.Popen(argv, cwd=facts["cwd"], stdout=log, stderr=log))
+        status = started[0].wait()
+    write_json(words[-1], {**begun, "exit": status})
     if status == AGAIN:
         _requeue(os.environ["SLURM_JOB_ID"], restart)
     return status if status >= 0 else 128 - status
@@ -66,7 +75,7 @@ def _in_vain(words: list[pathlib.Path], step: int) -> bool:
     A start that could not even write its word counts as one of them.
     """
     before = words[:-1][-_IN_VAIN:]
-    steps = [json.loads(word.read_text())["from"] for word in before if word.exists()]
+    steps = [read_json(word, WORD)["from"] for word in before if word.exists()]
     return len(before) == _IN_VAIN and all(one == step for one in steps)
 
 

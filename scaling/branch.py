@@ -7,7 +7,6 @@ are any, come first: an interrupted branch resumes like any other run.
 """
 
 import copy
-import json
 import logging
 import math
 import pathlib
@@ -20,10 +19,10 @@ from scaling.checkpoint import Restored, checkpoint_path, read_checkpoint
 from scaling.config import RunConfig
 from scaling.durations import Rates
 from scaling.errors import UserError
-from scaling.files import differences, dump
+from scaling.files import differences, stored
+from scaling.metrics import FILE, losses
 from scaling.optim.schedules import learning_rates
 from scaling.record import FINAL_STATUSES, read_config, read_metrics, read_record
-from scaling.redact import redact
 from scaling.resolve import identity, resolve
 
 # Dotted keys in which a branch may differ from its trunk.
@@ -87,7 +86,7 @@ def restore_parent(
     checkpoint was made by other settings or data.
     """
     workdir, step = parent
-    mine = _trimmed(json.loads(dump(redact(fingerprint))))
+    mine = _trimmed(stored(fingerprint))
     path = checkpoint_path(workdir / "checkpoints", step)
     # Asked before looking: a trunk that ends in between leaves its checkpoint first.
     over = _is_over(workdir)
@@ -105,11 +104,23 @@ def restore_parent(
 
 def trunk_losses(workdir: pathlib.Path, step: int) -> list[tuple[int, float]]:
     """(step, loss) of the trunk's training steps up to `step` that were not skipped."""
-    return [
+    found = [
         (row["step"], math.nan if row["loss"] is None else row["loss"])
         for row in read_metrics(workdir)
-        if row.get("kind") == "train" and row["step"] <= step and not row["skipped"]
+        if row.get("kind") == "train" and row["step"] <= step and not row.get("skipped")
     ]
+    return sorted(found, key=lambda pair: pair[0])
+
+
+def trunk_has_rows(workdir: pathlib.Path, step: int) -> bool:
+    """Whether every row that a branch at `step` would take over is there; said in the log if not.
+
+    What the branch makes of the trunk's losses would otherwise not be what it makes of its own.
+    """
+    gone = losses(workdir / FILE, step)
+    for text in gone:
+        _log.warning("%s: %s; training from step 0", workdir, text)
+    return not gone
 
 
 def _is_over(workdir: pathlib.Path) -> bool:
@@ -123,5 +134,5 @@ def _trimmed(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
 
 def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
     """As stored: secrets redacted, without label and probes, which change no number."""
-    stored = json.loads(dump(redact(without_tail(settings))))
-    return {key: value for key, value in stored.items() if key not in ("name", "probes")}
+    plain = stored(without_tail(settings))
+    return {key: value for key, value in plain.items() if key not in ("name", "probes")}

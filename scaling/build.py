@@ -1,6 +1,5 @@
 """From a config and a mesh to the programs and the abstract state of a run."""
 
-import contextlib
 import dataclasses
 import math
 import os
@@ -16,7 +15,7 @@ from jax.sharding import AbstractMesh, Mesh, NamedSharding
 from scaling.config import MODELS, RunConfig
 from scaling.models.params import infos
 from scaling.optim.build import make_optimizer
-from scaling.sharding import check_divisible, param_shardings, parse_mesh, spec
+from scaling.sharding import check_divisible, param_shardings, parse_mesh, spec, start_cpu_devices
 from scaling.state import TrainState, init_state
 
 
@@ -115,9 +114,7 @@ def choose_mesh(config: RunConfig, mesh_text: str | None, n_processes: int = 1) 
         wanted = max(1, math.prod(shape.values()) // n_processes)
     else:
         wanted = _divisor(max(1, rows // n_processes), _cores())
-    # Once the backend is up (tests, notebooks) its devices are taken as they are.
-    with contextlib.suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", wanted)
+    start_cpu_devices(wanted, _cores())
     if shape:
         return shape
     n = _divisor(rows, jax.device_count())

@@ -24,7 +24,6 @@ What happens when a run starts in a directory (the caller holds its lease, see `
 
 import concurrent.futures
 import dataclasses
-import json
 import logging
 import os
 import pathlib
@@ -37,10 +36,10 @@ import jax
 import numpy as np
 
 from scaling.errors import UserError
-from scaling.files import differences, dump, sync_directory, write_atomic
+from scaling.files import differences, dump, stored, sync_directory, write_atomic
 from scaling.lease import Lease, LeaseLost
 from scaling.manifest import damage, read_manifest, write_manifest
-from scaling.redact import redact
+from scaling.reading import read_json
 
 _STEP = re.compile(r"step_(\d{10,})")
 _TEMPORARY = re.compile(r"step_\d{10,}\.scaling-tmp")
@@ -90,8 +89,7 @@ class Checkpointer:
         self.directory = pathlib.Path(directory).absolute()
         self._keep_last, self._keep_every = keep_last, keep_every
         self._keep_steps = frozenset(keep_steps)
-        # As it will be read back: tuples become lists, keys become text.
-        self._fingerprint = json.loads(dump(redact(fingerprint)))
+        self._fingerprint = stored(fingerprint)
         self._lease = lease
         self._primary = jax.process_index() == 0
         self._executor = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
@@ -287,7 +285,7 @@ def read_checkpoint(
 
 def _read(path: pathlib.Path, step: int, abstract_state: Any) -> Restored:
     state = _load(path, abstract_state, read_manifest(path)["leaves"])
-    return Restored(step, state, json.loads((path / "host.json").read_text()))
+    return Restored(step, state, read_json(path / "host.json"))
 
 
 def _orbax() -> tuple[Any, Any]:

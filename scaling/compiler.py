@@ -24,6 +24,7 @@ from scaling.config import MODELS, ModelConfig, ObjectiveConfig
 from scaling.data.cache import cache_root
 from scaling.files import dump, write_atomic
 from scaling.objectives.lm import LanguageModel
+from scaling.reading import NUMBER, read_json
 from scaling.resolve import to_dict
 from scaling.sharding import MESH_AXES, use_mesh
 
@@ -47,8 +48,8 @@ def flops_per_token(
     key = _key(plain, vocab_size, seq_len)
     path = cache_root(cache_dir) / "flops" / f"{key}.json"
     try:
-        one, two = json.loads(path.read_text())
-    except (OSError, ValueError, TypeError):  # Not counted yet, or damaged: count.
+        one, two = read_json(path, [NUMBER])
+    except ValueError:  # Not counted yet, or damaged: count.
         try:
             device = jax.local_devices(backend="cpu")[0]
         except RuntimeError:

@@ -109,6 +109,9 @@ class ModelConfig(Kind):
     head_size: int | None = spec(None, "size of a head (None: width / n_heads)", low=1)
     mlp_ratio: float = spec(4.0, "MLP hidden size over width", low=0.01, high=1000.0)
     norm: str = spec("rmsnorm", "normalisation", choices=("rmsnorm", "layernorm"))
+    norm_eps: float = spec(
+        1e-6, "added to the mean square under a norm's root", low=1e-20, high=1.0
+    )
     activation: str = spec("gelu", "MLP non-linearity", choices=("gelu", "swiglu", "relu2"))
     position: str = spec("rope", "position code", choices=("rope", "learned", "sinusoidal", "none"))
     rope_theta: float = spec(10_000.0, "RoPE base wavelength", low=1.0)
@@ -129,6 +132,9 @@ class ModelConfig(Kind):
     parametrization: str = spec("sp", "standard or maximal update", choices=("sp", "mup"))
     base_width: int = spec(64, "muP: the width at which the learning rate was tuned", low=1)
     base_depth: int = spec(2, "muP: the depth at which the learning rate was tuned", low=1)
+    depth_alpha: float = spec(
+        0.5, "muP: branches fall as depth to this power; 1 is CompleteP", low=0.5, high=1.0
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import dataclasses
 import math
 import re
 
-from scaling.errors import UserError, unknown
+from scaling.errors import UserError, shown, unknown
 
 UNITS = ("steps", "tokens", "epochs", "tokens_per_param", "flops", "%")
 MOST_STEPS = 10**9  # a learning rate for each of them is computed before a run starts
@@ -44,14 +44,14 @@ class Duration:
         match = _FORM.fullmatch(text) if isinstance(text, str) else None
         if match is None or not any(c.isdigit() for c in match[1]):
             raise UserError(
-                f"{field}={text!r} is not one number and one unit; write for example '2e6 tokens' "
-                f"(units: {', '.join(UNITS)})"
+                f"{field}={shown(text)} is not one number and one unit; write for example "
+                f"'2e6 tokens' (units: {', '.join(UNITS)})"
             )
         value = float(match[1].replace("_", "")) * _SUFFIX[match[2]]
         if match[3] not in UNITS:
-            raise unknown(f"unit in {field}={text!r}:", match[3], UNITS)
+            raise unknown(f"unit in {field}={shown(text)}:", match[3], UNITS)
         if not math.isfinite(value) or value < 0:
-            raise UserError(f"{field}={text!r} must be a finite number, zero or more")
+            raise UserError(f"{field}={shown(text)} must be a finite number, zero or more")
         return cls(value, match[3])
 
     def __str__(self) -> str:

@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib.metadata
-import json
 import os
 import pathlib
 import platform
@@ -12,6 +11,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import scaling
+from scaling.reading import read_json
+from scaling.shapes import SNAPSHOT
 
 # Beside a copy of the package: the facts of the tree it was copied from.
 SNAPSHOT_FACTS = "scaling-snapshot.json"
@@ -78,7 +79,7 @@ def code() -> dict[str, Any]:
     }
     snapshot = package.parent / SNAPSHOT_FACTS
     if snapshot.is_file():
-        copied = json.loads(snapshot.read_text())
+        copied = read_json(snapshot, SNAPSHOT)
         return out | {key: copied[key] for key in ("commit", "dirty", "diff_hash")}
     # An environment inside somebody's repository is not a checkout of this package.
     if git(package, "ls-files", "--error-unmatch", "__init__.py") is None:

@@ -15,6 +15,15 @@ class UserError(ValueError):
 def unknown(kind: str, value: str, known: Iterable[str]) -> UserError:
     """The error for a name that is not one of `known`: nearest match first, then the whole list."""
     names = sorted(known)
+    folded = {name.casefold(): name for name in reversed(names)}
     near = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
+    loose = difflib.get_close_matches(str(value).casefold(), folded, n=1, cutoff=0.5)
+    near = near or [folded[name] for name in loose]
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return UserError(f"unknown {kind} {str(value)!r}; {hint}known: {', '.join(names)}")
+    return UserError(f"unknown {kind} {shown(str(value))}; {hint}known: {', '.join(names)}")
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: on one line, and not longer than a line."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"

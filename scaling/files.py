@@ -1,10 +1,17 @@
-"""Small files that survive a crash: written to a temporary name, synced, then renamed."""
+"""Small files that survive a crash and hold no secret: written aside, synced, then renamed.
+
+All JSON that is written goes through `dump`, which redacts, so no writer can forget to.
+"""
 
 import json
 import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
+
+from scaling.errors import UserError
+from scaling.reading import loads
+from scaling.redact import redact
 
 
 def write_atomic(path: str | os.PathLike, text: str, *, durable: bool = True) -> None:
@@ -39,8 +46,42 @@ def sync_directory(path: str | os.PathLike) -> None:
 
 
 def dump(value: Any, *, indent: int | None = 1) -> str:
-    """JSON in ASCII only, so that hostile text cannot act on a terminal. Raises on NaN."""
-    return json.dumps(value, indent=indent, allow_nan=False)
+    """JSON without secrets, in ASCII only, so that hostile text cannot act on a terminal. Raises
+    ValueError on NaN."""
+    return json.dumps(redact(value), indent=indent, allow_nan=False)
+
+
+def dump_secret(value: Any) -> str:
+    """JSON with its secrets, for a place that is no file."""
+    return json.dumps(value, allow_nan=False)
+
+
+def stored(value: Any) -> Any:
+    """`value` as it will be read back: without secrets, tuples as lists, keys as text."""
+    return loads(dump(value, indent=None), "a value of ours", object)
+
+
+def write_json(path: str | os.PathLike, value: Any, *, durable: bool = True) -> None:
+    """Replaces `path` by `value` as JSON, secrets redacted; otherwise like `write_atomic`."""
+    write_atomic(path, dump(value), durable=durable)
+
+
+def write_orders(path: str | os.PathLike, value: Any) -> None:
+    """Like `write_json` for what another process will act on, and so needs as it is: raises
+    UserError naming the field where something looks like a secret, and writes nothing."""
+    check_orders(path, value)
+    write_json(path, value)
+
+
+def check_orders(path: str | os.PathLike, value: Any) -> None:
+    """The check of `write_orders`."""
+    before, after = _flat({"": value}), _flat({"": redact(value)})
+    changed = next((key for key in before if before[key] != after.get(key)), None)
+    if changed is not None:
+        raise UserError(
+            f"{path} would hold a secret in clear: {changed.lstrip('.')} is "
+            f"{redact(before[changed])!r} once redacted; name it otherwise"
+        )
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

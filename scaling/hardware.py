@@ -16,7 +16,9 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from scaling.data.cache import cache_root
+from scaling.errors import UserError
 from scaling.files import dump, write_atomic
+from scaling.reading import NUMBER, read_json
 
 # Dense bfloat16 FLOP/s of one jax device, by `device_kind`. TPU v5e and v6e were read from Google's
 # pages "peak compute per chip"; TPU v4, v5p and A100 from pages that quote the makers; H100 and
@@ -73,8 +75,8 @@ def measured_matmul_rate(dtype: str, cache_dir: pathlib.Path | None = None) -> f
     """
     path, machine = _cache_file(dtype, cache_dir)
     try:
-        return float(json.loads(path.read_text())["flops_per_s"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return float(read_json(path, {"flops_per_s": NUMBER})["flops_per_s"])
+    except UserError:
         pass  # Not measured yet, or damaged: measure.
     rate = _measure_until_steady(jax.local_devices(), dtype)
     try:

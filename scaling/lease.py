@@ -34,9 +34,19 @@ import threading
 import time
 
 from scaling.errors import UserError
+from scaling.reading import Missing, read_json
 
 _TOKEN = re.compile(r"(\d{8,})(\.released)?")
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+_HOLDER = {
+    "host?": str,
+    "pid?": int,
+    "since?": str,
+    "machine?": str,
+    "process_start?": (str, None),
+    "slurm_job?": (str, None),
+    "slurm_restart?": int,
+}
 _log = logging.getLogger(__name__)
 
 
@@ -245,10 +255,13 @@ def _create_exclusively(path: pathlib.Path, text: str) -> bool:
 
 def _read(path: pathlib.Path) -> dict:
     try:
-        holder = json.loads(path.read_text())
-    except ValueError:
+        return read_json(path, _HOLDER)
+    except Missing:
+        raise FileNotFoundError(str(path)) from None
+    except UserError as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None
         return {}
-    return holder if isinstance(holder, dict) else {}
 
 
 def _ticks(path: pathlib.Path) -> int:
@@ -295,7 +308,8 @@ def _process_start(pid: int) -> str | None:
 def _alive(holder: dict) -> bool:
     pid = holder.get("pid", 0)
     if pathlib.Path("/proc/self/stat").exists():
-        return _process_start(pid) is not None and _process_start(pid) == holder["process_start"]
+        start = _process_start(pid)
+        return start is not None and start == holder.get("process_start")
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

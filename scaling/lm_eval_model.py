@@ -6,9 +6,12 @@
     lm_eval.simple_evaluate(model=open_model("runs/tiny"), tasks=[...])
 
 For models that read bytes (sources stdlib and text without a tokenizer). Contexts that are too long
-lose their beginning, as lm-eval's own models do.
+lose their beginning, long texts are scored in windows, and generation ends at 256 bytes, as with
+lm-eval's own models.
 """
 
+import dataclasses
+import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -24,8 +27,12 @@ from scaling.sharding import use_mesh
 
 try:
     from lm_eval.api.model import LM
+    from lm_eval.models.utils import normalize_gen_kwargs
 except ImportError as error:
     raise UserError("lm-eval is not installed; pip install 'scaling[eval]'") from error
+
+# Settings that some of lm-eval's tasks spell out at the value that changes nothing.
+_WITHOUT_EFFECT = {"num_beams": 1, "repetition_penalty": 1.0}
 
 
 def open_model(workdir: str | pathlib.Path, step: int | str = "last", mesh: str | None = None):
@@ -59,31 +66,85 @@ class ByteLM(LM):
             return [(s.logp, s.is_greedy) for s in loglikelihood(self._model, pairs)]
 
     def loglikelihood_rolling(self, requests: Sequence[Any]) -> list[float]:
-        """Log-probability of whole texts, in nats."""
+        """Log-probability of whole texts, in nats; of an empty one 0, as lm-eval has it."""
         texts = [[*request.args[0].encode()] for request in requests]
         with use_mesh(self._model.mesh):
-            scores = rolling_loglikelihood(self._model, texts, ByteEncoder.separator)
-        return [score.logp for score in scores]
+            scores = rolling_loglikelihood(
+                self._model, [text for text in texts if text], ByteEncoder.separator
+            )
+        found = iter(scores)
+        return [next(found).logp if text else 0.0 for text in texts]
 
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
-        """Continuations up to the first of "until"; "max_gen_toks" bytes at most (default 32)."""
-        return [self._generate(*request.args) for request in requests]
+        """Continuations up to the first of "until" or the end of the text.
 
-    def _generate(self, context: str, how: dict[str, Any]) -> str:
-        until = how.get("until") or []
-        until = [until] if isinstance(until, str) else until
-        n = int(how.get("max_gen_toks", 32))
-        room = max(1, self._model.target.seq_len + 1 - n)
-        greedy = not how.get("do_sample", False)
-        sampling = Sampling(
-            0.0 if greedy else float(how.get("temperature", 1.0)),
-            int(how.get("top_k", 0)),
-            float(how.get("top_p", 1.0)),
-        )
-        prompt = [ByteEncoder.separator, *context.encode()][-room:]
-        stops = [[*stop.encode()] for stop in until]
-        with use_mesh(self._model.mesh):
-            (grown,) = generate_until(
-                self._model, [prompt], until=stops, max_tokens=n, sampling=sampling
+        "max_gen_toks" or one of its other names (256 bytes where none is given), "do_sample",
+        "temperature", "top_k" and "top_p" as lm-eval's own models read them; other settings are
+        refused. What is asked twice is drawn twice.
+        """
+        out: list[str] = [""] * len(requests)
+        kinds: dict[str, list[int]] = {}
+        for number, request in enumerate(requests):
+            kinds.setdefault(json.dumps(request.args[1], sort_keys=True, default=str), []).append(
+                number
             )
-        return bytes(grown).decode("utf-8", "replace")
+        for seed, numbers in enumerate(kinds.values()):
+            how = _Generation.of(requests[numbers[0]].args[1])
+            contexts = [requests[number].args[0] for number in numbers]
+            for number, text in zip(numbers, self._generate(contexts, how, seed), strict=True):
+                out[number] = text
+        return out
+
+    def _generate(self, contexts: list[str], how: "_Generation", seed: int) -> list[str]:
+        room = self._model.target.seq_len - how.max_tokens
+        if room < 1:
+            raise UserError(
+                f"max_gen_toks={how.max_tokens} leaves no room for a context in the "
+                f"{self._model.target.seq_len} bytes that the model was trained on; ask for fewer, "
+                "such as gen_kwargs='max_gen_toks=32'"
+            )
+        prompts = [[ByteEncoder.separator, *text.encode()][-room:] for text in contexts]
+        with use_mesh(self._model.mesh):
+            grown = generate_until(
+                self._model,
+                prompts,
+                until=[[ByteEncoder.separator], *([*stop.encode()] for stop in how.until)],
+                max_tokens=how.max_tokens,
+                sampling=how.sampling,
+                seed=seed,
+            )
+        return [bytes(tokens).decode("utf-8", "replace") for tokens in grown]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Generation:
+    """The settings of a `generate_until` request."""
+
+    until: tuple[str, ...]
+    max_tokens: int
+    sampling: Sampling
+
+    @classmethod
+    def of(cls, settings: dict[str, Any]) -> "_Generation":
+        """Raises UserError for a setting that this model cannot follow."""
+        try:
+            read = dict(normalize_gen_kwargs(settings))
+            n = read.pop("max_gen_toks")
+            sampling = Sampling(
+                float(read.pop("temperature", 1.0)) if read.pop("do_sample") else 0.0,
+                int(read.pop("top_k", 0)),
+                float(read.pop("top_p", 1.0)),
+            )
+        except UserError:
+            raise
+        except (TypeError, ValueError, OverflowError) as error:
+            raise UserError(f"generation settings {settings!r}: {error}") from error
+        until = tuple(read.pop("until"))
+        read.pop("temperature", None)
+        for name, value in read.items():
+            if _WITHOUT_EFFECT.get(name) != value:
+                raise UserError(
+                    f"generation setting {name}={value!r} is not known here; known are until, "
+                    "max_gen_toks, do_sample, temperature, top_k, top_p"
+                )
+        return cls(until, n, sampling)

@@ -12,10 +12,20 @@ import zlib
 import jax
 
 from scaling.errors import UserError
-from scaling.files import dump, write_atomic
+from scaling.files import write_atomic
+from scaling.reading import NUMBER, read_json
 
 _NAME = "manifest.json"
 _FORMAT = 1
+_SHAPE = {
+    "manifest": {
+        "format": int,
+        "fingerprint": dict,
+        "leaves": {str: str},
+        "files": {str: [NUMBER]},
+    },
+    "crc32": int,
+}
 _BLOCK = 1 << 22  # bytes read at once
 
 
@@ -31,12 +41,15 @@ def write_manifest(
         "leaves": leaves,
         "files": _checksums(path, names),
     }
-    write_atomic(path / _NAME, dump({"manifest": manifest, "crc32": _own_checksum(manifest)}))
+    # The fingerprint comes redacted, and names of leaves and files must come back as they are.
+    write_atomic(
+        path / _NAME, json.dumps({"manifest": manifest, "crc32": _own_checksum(manifest)}, indent=1)
+    )
 
 
 def read_manifest(path: pathlib.Path) -> dict:
     """{"step", "fingerprint", "leaves", "files"} of a directory without `damage`."""
-    return json.loads((path / _NAME).read_text())["manifest"]
+    return read_json(path / _NAME, _SHAPE)["manifest"]
 
 
 def damage(path: pathlib.Path) -> str | None:
@@ -46,19 +59,22 @@ def damage(path: pathlib.Path) -> str | None:
     Raises UserError when permission is missing or the format is not ours: that is no damage.
     """
     try:
-        stored = json.loads((path / _NAME).read_text())
-        manifest = stored["manifest"]
-        if stored["crc32"] != _own_checksum(manifest):
-            return f"{_NAME}: checksum differs"
-        if manifest["format"] != _FORMAT:
-            raise UserError(f"checkpoint {path}: format {manifest['format']} is not known here")
-        mine = sorted(manifest["files"])[jax.process_index() :: jax.process_count()]
+        stored = read_json(path / _NAME, _SHAPE)
+    except UserError as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise
+        return str(error)
+    manifest = stored["manifest"]
+    if stored["crc32"] != _own_checksum(manifest):
+        return f"{_NAME}: checksum differs"
+    if manifest["format"] != _FORMAT:
+        raise UserError(f"checkpoint {path}: format {manifest['format']} is not known here")
+    mine = sorted(manifest["files"])[jax.process_index() :: jax.process_count()]
+    try:
         found = _checksums(path, mine)
     except PermissionError as error:
         raise UserError(f"checkpoint {path} cannot be read: {error}") from error
-    except UserError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
         return f"{type(error).__name__}: {error}"
     bad = next((name for name in mine if found[name] != manifest["files"][name]), None)
     return None if bad is None else f"{bad}: [bytes, CRC-32] differ from the manifest"

@@ -1,6 +1,7 @@
 """What a run needs, derived and checked before its first side effect."""
 
 import dataclasses
+import math
 import pathlib
 from typing import Any
 
@@ -16,6 +17,7 @@ from scaling.data.cache import cache_root
 from scaling.data.pipeline import Pipeline, open_pipeline
 from scaling.durations import Duration, Rates
 from scaling.errors import UserError
+from scaling.limits import check_path, memory_bytes, refuse_beyond
 from scaling.mirror import require_wandb
 from scaling.optim.schedules import learning_rates
 from scaling.probes.base import Target
@@ -50,6 +52,9 @@ class RunArgs:
     n_processes: int = 1
     quiet: bool = False
 
+    def __post_init__(self):
+        check_path(self.workdir, "--workdir")
+
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
@@ -81,12 +86,44 @@ class Setup:
     def tokens_per_step(self) -> int:
         return self.config.train.batch_size * self.config.data.seq_len
 
+    def eval_steps(self, last: int) -> list[int]:
+        """The steps up to `last` after which the run is evaluated."""
+        steps = range(self.eval_every, last + 1, self.eval_every)
+        return [*steps, *([self.total_steps] if last == self.total_steps else [])]
+
     def next_stop(self, step: int) -> int:
         """The next step at which something besides training happens."""
         stops = [self.total_steps, *(kept for kept in self.keep_steps if kept > step)]
         everys = (self.eval_every, self.checkpoint_every, *(p.every for p in self.probes))
         stops += [(step // every + 1) * every for every in everys]
         return min(min(stops), step + self.config.train.steps_per_dispatch)
+
+
+def refuse_what_cannot_fit(config: RunConfig, mesh: Any, n_processes: int = 1) -> None:
+    """Raises UserError when the least that a run needs is more than there is.
+
+    Weights and gradients in all devices together, were they split over all of them (the model of a
+    vocabulary of one); the rows of one dispatch, and of one evaluation, in the memory of the
+    machines. What fits here may still be too much: `scaling plan` has the estimate of everything.
+    """
+    model, train, seq_len = config.model, config.train, config.data.seq_len
+    machines = memory_bytes() * n_processes
+    devices = [device.memory_stats() or {} for device in mesh.local_devices]
+    on_device = sum(stats.get("bytes_limit", math.inf) for stats in devices) * n_processes
+    if mesh.local_devices[0].platform == "cpu":
+        on_device = machines
+    sizes = f"model.width={model.width}, model.depth={model.depth}, model.n_heads={model.n_heads}"
+    sizes += f", model.head_size={model.head_size}, model.mlp_ratio={model.mlp_ratio:g}"
+    n_params = accounting.param_counts(model, 1, seq_len)["total"]
+    refuse_beyond(on_device, 8 * n_params, sizes, "for weights and gradients alone")
+    # Tokens and targets are int32, weights float32; the rows of a dispatch are stacked from copies.
+    row = 12 * seq_len
+    rows = f"train.batch_size={train.batch_size}, data.seq_len={seq_len}"
+    rows += f", train.steps_per_dispatch={train.steps_per_dispatch}"
+    n_bytes = 2 * row * train.batch_size * train.steps_per_dispatch
+    refuse_beyond(machines, n_bytes, rows, "for the rows of one dispatch")
+    rows = f"eval.batch_size={config.eval.batch_size}, data.seq_len={seq_len}"
+    refuse_beyond(machines, row * config.eval.batch_size, rows, "for the rows of one evaluation")
 
 
 def prepare(config: RunConfig, args: RunArgs) -> Setup:
@@ -105,6 +142,7 @@ def prepare(config: RunConfig, args: RunArgs) -> Setup:
     jax.config.update("jax_compilation_cache_dir", str(cache / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     mesh = make_mesh(mesh_shape)
+    refuse_what_cannot_fit(config, mesh, args.n_processes)
     if config.model.attention == "cudnn" and jax.default_backend() != "gpu":
         raise UserError(
             f"model.attention='cudnn' needs a GPU, this is {jax.default_backend()}; "
@@ -130,7 +168,7 @@ def prepare(config: RunConfig, args: RunArgs) -> Setup:
     )
     total = config.train.duration.steps(rates, field="train.duration")
     target = Target(config.data, pipeline.vocab_size, config.data.seq_len)
-    warnings = []
+    warnings = [*pipeline.warnings]
     if pipeline.unique_tokens and total * rates.tokens_per_step > pipeline.unique_tokens:
         epochs = total * rates.tokens_per_step / pipeline.unique_tokens
         warnings.append(f"tokens repeat: {epochs:.2f} epochs of {pipeline.unique_tokens} tokens")

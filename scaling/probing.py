@@ -5,7 +5,6 @@ with other options of the same label is replaced while training, and refused aft
 """
 
 import dataclasses
-import json
 import math
 import pathlib
 from collections.abc import Callable, Mapping
@@ -16,12 +15,16 @@ from jax.sharding import Mesh
 from scaling.config import ProbeConfig
 from scaling.data.hashing import key_of
 from scaling.durations import Rates
-from scaling.files import dump
+from scaling.errors import UserError
+from scaling.files import stored
+from scaling.metrics import in_words, spans
 from scaling.probes.base import Target
 from scaling.probes.result import ProbeResult
 from scaling.probes.scorer import ScoredModel
+from scaling.reading import read_json
 from scaling.record import finite
 from scaling.resolve import to_dict
+from scaling.shapes import PROBE
 
 FOLDER = "probes"
 
@@ -48,7 +51,7 @@ def plan_probes(
 
 
 class Prober:
-    """The probes of one run. `write(path, text)` is called on the primary process only."""
+    """The probes of one run. `write(path, result)` is called on the primary process only."""
 
     def __init__(
         self,
@@ -57,7 +60,7 @@ class Prober:
         mesh: Mesh,
         target: Target,
         log: Callable[[dict[str, Any]], None],
-        write: Callable[[pathlib.Path, str], None],
+        write: Callable[[pathlib.Path, Mapping[str, Any]], None],
     ):
         self._probes, self._workdir = probes, workdir
         self._mesh, self._target = mesh, target
@@ -75,12 +78,23 @@ class Prober:
                 continue
             path = result_path(self._workdir, probe.label, step)
             found = read_result(path)
-            if found is None or found["config"] != to_dict(probe.config):
+            if found is None or found.get("config") != stored(to_dict(probe.config)):
                 model = ScoredModel(params, self._mesh, self._target)
                 found = run_probe(probe.label, probe.config, model, step, n_tokens)
-                self._write(path, dump(found))
+                self._write(path, found)
             self._log({"step": step, "kind": "probe", "label": probe.label, **means_of(found)})
             out[probe.label] = found
+        return out
+
+    def lost(self, start: int, last: int) -> list[str]:
+        """Which results after step `start`, up to `last`, are not on disk, a sentence a probe."""
+        out = []
+        for probe in self._probes:
+            due = range((start // probe.every + 1) * probe.every, last + 1, probe.every)
+            paths = {step: result_path(self._workdir, probe.label, step) for step in due}
+            gone = spans(step for step, path in paths.items() if read_result(path) is None)
+            if gone:
+                out.append(f"probe {probe.label}: no result of steps {in_words(gone)} is there")
         return out
 
 
@@ -119,7 +133,6 @@ def result_path(workdir: pathlib.Path, label: str, step: int) -> pathlib.Path:
 def read_result(path: pathlib.Path) -> dict[str, Any] | None:
     """A result on disk; None when there is none, or only half of one."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        return read_json(path, PROBE)
+    except UserError:
         return None
-    return found if isinstance(found, dict) and "groups" in found else None

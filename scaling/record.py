@@ -1,7 +1,7 @@
 """The run directory: the only thing that leaves a run.
 
     config.json     the resolved config and its run_id, secrets redacted
-    metrics.jsonl   one JSON object per line, each with "step"
+    metrics.jsonl   one JSON object per line, each with "step" (scaling.metrics)
     record.json     the facts of a finished run, checked against schema/record.schema.json
     status.json     where a running one stands (for people and `scaling status`)
     probes/         LABEL/step_*.json, see scaling.probing
@@ -14,21 +14,23 @@ JSON has no NaN, and a table reader should meet a missing value, not a parse err
 
 import functools
 import importlib.resources
-import json
 import logging
 import math
 import os
 import pathlib
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from scaling.errors import UserError
-from scaling.files import differences, dump, sync_directory, write_atomic
+from scaling.files import differences, dump, stored, sync_directory, write_atomic, write_json
 from scaling.lease import Lease
-from scaling.redact import redact
+from scaling.metrics import FILE as METRICS
+from scaling.metrics import copy_rows, losses, rows
+from scaling.reading import Missing, loads, read_json
 from scaling.resolve import without_observers
+from scaling.shapes import CONFIG, STATUS
 
 SCHEMA_VERSION = 1
 STATUSES = ("running", "complete", "diverged", "interrupted", "failed")
@@ -53,7 +55,7 @@ class RunDir:
 
         Raises UserError naming the dotted keys that differ. Label and probes may change.
         """
-        new = {"run_id": run_id, "config": redact(jsonable(config))}
+        new = stored({"run_id": run_id, "config": jsonable(config)})
         path = self.path / "config.json"
         if path.exists():
             old = read_config(self.path)
@@ -68,10 +70,11 @@ class RunDir:
             if old == new:
                 return
         self._lease.check()
-        write_atomic(path, dump(new))
+        write_json(path, new)
 
     def rewind(self, step: int, source: pathlib.Path | None = None) -> None:
-        """Drops the rows of steps after `step`, torn lines too. Call once, before `metrics`.
+        """Drops the rows of steps after `step`, torn and repeated lines too, and says which rows
+        are gone. Call once, before `metrics`.
 
         step: of the restored checkpoint, or -1 for a run that starts afresh. source: the trunk's
         directory, whose rows a branch takes over; None keeps those of this directory. All rows of
@@ -80,16 +83,20 @@ class RunDir:
         """
         self._lease.check()
         self.close()
-        path, temporary = self.path / "metrics.jsonl", self.path / ".metrics.jsonl.tmp"
+        path, temporary = self.path / METRICS, self.path / f".{METRICS}.tmp"
         with open(temporary, "w", encoding="utf-8") as out:
-            for row in _rows((source or self.path) / "metrics.jsonl"):
-                if row["step"] <= step:
-                    out.write(dump(row, indent=None) + "\n")
+            copy_rows((source or self.path) / METRICS, step, out)
             out.flush()
             os.fsync(out.fileno())
         os.replace(temporary, path)
+        for text in losses(path, step):
+            _log.warning("%s: %s", self.path, text)
         sync_directory(self.path)
         self._metrics = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
+    def lost(self, n_steps: int, evals: Iterable[int] = ()) -> list[str]:
+        """What metrics.jsonl should hold and does not, a sentence each (`scaling.metrics`)."""
+        return losses(self.path / METRICS, n_steps, evals=evals)
 
     def metrics(self, row: Mapping[str, Any]) -> None:
         """Appends one row; it must have an integer "step". Arrays become lists."""
@@ -120,7 +127,7 @@ class RunDir:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "attempt": self._lease.token,
-            **redact(jsonable(facts)),
+            **jsonable(facts),
         }
         text = dump(_flagged(status))
         self._lease.check()
@@ -133,21 +140,21 @@ class RunDir:
         it is kept as record.invalid.json, and ValueError says what is wrong.
         """
         full = {"schema_version": SCHEMA_VERSION, "attempts": self._lease.token, **record}
-        full = redact(_flagged(full))
+        full = stored(_flagged(full))
         full.setdefault("nonfinite", [])
         fault = schema_fault(full)
         self._lease.check()
         name = "record.json" if fault is None else "record.invalid.json"
-        write_atomic(self.path / name, dump(full))
+        write_json(self.path / name, full)
         if fault is not None:
             raise ValueError(f"{self.path / name}: {fault}")
         return full
 
-    def write_probe(self, path: pathlib.Path, text: str) -> None:
+    def write_probe(self, path: pathlib.Path, result: Mapping[str, Any]) -> None:
         """A result of `scaling.probing`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lease.check()
-        write_atomic(path, text)
+        write_json(path, result)
 
     def close(self) -> None:
         """Closes metrics.jsonl."""
@@ -169,41 +176,41 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
+_NOT_FINISHED = "not a run directory, or not finished"
+
+
 def read_record(workdir: str | os.PathLike) -> dict:
     """record.json of a run directory. Raises UserError when it is missing or not a record."""
-    record = _read_object(pathlib.Path(workdir) / "record.json")
+    path = pathlib.Path(workdir) / "record.json"
+    record = read_json(path, missing=_NOT_FINISHED)
     fault = schema_fault(record)
     if fault is not None:
-        raise UserError(f"{pathlib.Path(workdir) / 'record.json'} is not a run record: {fault}")
+        raise UserError(f"{path} is not a run record: {fault}")
     return record
 
 
 def read_config(workdir: str | os.PathLike) -> dict:
     """{"run_id": str, "config": dict} of a run directory. Raises UserError."""
-    path = pathlib.Path(workdir) / "config.json"
-    stored = _read_object(path)
-    if not isinstance(stored.get("config"), dict) or not isinstance(stored.get("run_id"), str):
-        raise UserError(f"{path} is not the config of a run: it needs run_id and config")
-    return stored
+    return read_json(pathlib.Path(workdir) / "config.json", CONFIG, missing=_NOT_FINISHED)
 
 
 def read_status(workdir: str | os.PathLike) -> dict:
     """status.json of a run directory. Raises UserError."""
-    return _read_object(pathlib.Path(workdir) / "status.json")
+    return read_json(pathlib.Path(workdir) / "status.json", STATUS, missing=_NOT_FINISHED)
 
 
 def read_metrics(workdir: str | os.PathLike) -> list[dict]:
     """All rows of metrics.jsonl in order; torn lines are left out. Raises UserError if missing."""
-    path = pathlib.Path(workdir) / "metrics.jsonl"
+    path = pathlib.Path(workdir) / METRICS
     if not path.is_file():
-        raise UserError(f"{path} does not exist: not a run directory, or it never started")
-    return list(_rows(path))
+        raise Missing(f"{path} does not exist: not a run directory, or it never started")
+    return list(rows(path))
 
 
 def schema() -> dict:
     """The JSON schema of record.json."""
     text = importlib.resources.files("scaling").joinpath("schema/record.schema.json").read_text()
-    return json.loads(text)
+    return loads(text, "record.schema.json")
 
 
 def schema_fault(record: Any) -> str | None:
@@ -249,33 +256,6 @@ def _flagged(values: Mapping[str, Any]) -> dict:
 
     out = walk(jsonable(values), "")
     return out | {"nonfinite": found} if found else out
-
-
-def _rows(path: pathlib.Path):
-    if not path.exists():
-        return
-    with open(path, encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                row = json.loads(line)
-            except ValueError:
-                row = None
-            if isinstance(row, dict) and isinstance(row.get("step"), int):
-                yield row
-            elif line.strip():
-                _log.warning("%s:%d: torn line left out", path, number)
-
-
-def _read_object(path: pathlib.Path) -> dict:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: not a run directory, or not finished") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path} is not a JSON object")
-    return value
 
 
 @functools.cache

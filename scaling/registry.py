@@ -32,7 +32,7 @@ class Registry:
 
     def load(self, name: str) -> Any:
         """The implementation. Raises UserError naming the nearest known name."""
-        if name not in self._paths:
+        if not isinstance(name, str) or name not in self._paths:
             raise unknown(self.kind, name, self._paths)
         module, _, attribute = self._paths[name].partition(":")
         return getattr(importlib.import_module(module), attribute)

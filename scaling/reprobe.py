@@ -19,7 +19,8 @@ from scaling.config import PROBES, ProbeConfig, RunConfig, options_class
 from scaling.data.cache import cache_root
 from scaling.data.pipeline import open_pipeline
 from scaling.errors import UserError
-from scaling.files import dump, write_atomic
+from scaling.files import stored, write_json
+from scaling.metrics import saved_steps
 from scaling.probes.base import Target
 from scaling.probes.scorer import ScoredModel
 from scaling.probing import read_result, result_path, run_probe
@@ -60,13 +61,16 @@ def parse_probe(text: str) -> tuple[str, ProbeConfig]:
 
 
 def find_runs(directory: pathlib.Path) -> list[pathlib.Path]:
-    """The run directories at or under `directory` (a run, or a sweep's OUT). Raises UserError."""
+    """The run directories at or under `directory`: a run, a sweep's OUT, or a directory of runs.
+    Raises UserError."""
     if (directory / "config.json").is_file():
         return [directory]
-    runs = sorted(path.parent for path in directory.glob("runs/*/config.json"))
-    if not runs:
-        raise UserError(f"{directory} holds no run: neither config.json nor runs/*/config.json")
-    return runs
+    for pattern in ("runs/*/config.json", "*/config.json"):
+        if runs := sorted(path.parent for path in directory.glob(pattern)):
+            return runs
+    raise UserError(
+        f"{directory} holds no run: neither config.json nor runs/*/config.json nor */config.json"
+    )
 
 
 def plan(
@@ -109,7 +113,7 @@ def run_tasks(tasks: Sequence[Task], mesh_text: str | None) -> Iterator[tuple[Ta
                 found = run_probe(label, probe, model, task.step, n_tokens)
                 path = result_path(task.workdir, label, task.step)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_atomic(path, dump(found))
+                write_json(path, found)
                 yield task, label, found
 
 
@@ -148,11 +152,7 @@ def _target(
 
 
 def _steps(workdir: pathlib.Path, step: int | str) -> list[int]:
-    found = sorted(
-        int(path.name.removeprefix("step_"))
-        for path in (workdir / "checkpoints").glob("step_*")
-        if path.name.removeprefix("step_").isdecimal()
-    )
+    found = saved_steps(workdir)
     if not found:
         raise UserError(f"{workdir} has no checkpoint; train it first")
     if step == "all":
@@ -171,7 +171,7 @@ def _is_done(workdir: pathlib.Path, label: str, probe: ProbeConfig, step: int) -
     found = read_result(path)
     if found is None:
         return False
-    if found["config"] != to_dict(probe):
+    if found.get("config") != stored(to_dict(probe)):
         raise UserError(
             f"{path} was made with other options; give these a label of their own: "
             f"--probe=LABEL={probe.name}:..."

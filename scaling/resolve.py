@@ -20,7 +20,7 @@ from ml_collections import config_dict
 
 from scaling.config import Kind, ProbeConfig, RunConfig, options_class
 from scaling.durations import Duration
-from scaling.errors import UserError, unknown
+from scaling.errors import UserError, shown, unknown
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -134,7 +134,9 @@ def _strip_none(hint: Any) -> tuple[Any, bool]:
 
 def _build(cls: type, loose: Mapping[str, Any], path: str) -> Any:
     if not isinstance(loose, Mapping):
-        raise UserError(f"{path}={loose!r} must be a section with keys, not a single value")
+        raise UserError(
+            f"{path or 'config'}={shown(loose)} must be a section with keys, not a single value"
+        )
     loose = dict(loose)
     values: dict[str, Any] = {}
     if issubclass(cls, Kind):
@@ -143,7 +145,9 @@ def _build(cls: type, loose: Mapping[str, Any], path: str) -> Any:
     prefix = f"{path}." if path else ""
     for key in loose:
         if key not in known:
-            raise unknown(f"config key {prefix}{key}:", key, known)
+            where = f"{prefix}{key}"
+            where = where if where.isprintable() else repr(where)
+            raise unknown(f"config key {where}:", key, known)
     for field in dataclasses.fields(cls):
         if field.name in loose:
             hint = _hints(cls)[field.name]
@@ -155,6 +159,8 @@ def _build_options(cls: type, loose: dict[str, Any], path: str) -> Any:
     """Takes the option sub-sections out of `loose`; refuses settings of a kind not chosen."""
     default = next(f.default for f in dataclasses.fields(cls) if f.name == "name")
     chosen = loose.get("name", default)
+    if not isinstance(chosen, str) or chosen not in cls.registry.names():
+        raise unknown(f"{path}.name:", chosen, cls.registry.names())
     result_class = options_class(cls.registry, chosen)
     result = result_class() if result_class else None
     for name in [key for key in loose if key in cls.registry.names()]:
@@ -187,7 +193,7 @@ def _convert(value: Any, hint: Any, field: dataclasses.Field, path: str) -> Any:
     if typing.get_origin(kind) is tuple:
         item = typing.get_args(kind)[0]
         if isinstance(value, str) or not isinstance(value, list | tuple):
-            raise UserError(f"{path}={value!r} must be a list of {item.__name__}")
+            raise UserError(f"{path}={shown(value)} must be a list of {item.__name__}")
         return tuple(_scalar(v, item, f"{path}[{i}]") for i, v in enumerate(value))
     result = _scalar(value, kind, path)
     _check_range(result, field, path)
@@ -197,11 +203,13 @@ def _convert(value: Any, hint: Any, field: dataclasses.Field, path: str) -> Any:
 def _labelled(value: Any, kind: type, path: str) -> dict[str, Any]:
     """Sections by label; a section without a name is the kind that its label names."""
     if not isinstance(value, Mapping):
-        raise UserError(f"{path}={value!r} must be sections by label")
+        raise UserError(f"{path}={shown(value)} must be sections by label")
     out = {}
     for label, section in value.items():
-        if not _NAME.fullmatch(label):
-            raise UserError(f"{path}: label {label!r} must be letters, digits, '.', '_' or '-'")
+        if not isinstance(label, str) or not _NAME.fullmatch(label):
+            raise UserError(
+                f"{path}: label {shown(label)} must be letters, digits, '.', '_' or '-'"
+            )
         named = {"name": label, **section} if isinstance(section, Mapping) else section
         out[label] = _build(kind, named, f"{path}.{label}")
     return out
@@ -213,11 +221,18 @@ def _scalar(value: Any, kind: type, path: str) -> Any:
     if kind is str and isinstance(value, str):
         return value
     if kind in (int, float) and isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise UserError(f"{path}={value!r} must be a finite number")
+        if not _is_finite(value):
+            raise UserError(f"{path}={shown(value)} must be a finite number")
         if kind is float or float(value).is_integer():
             return kind(value)
-    raise UserError(f"{path}={value!r} must be {kind.__name__}, not {type(value).__name__}")
+    raise UserError(f"{path}={shown(value)} must be {kind.__name__}, not {type(value).__name__}")
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float can hold
+        return False
 
 
 def _check_range(value: Any, field: dataclasses.Field, path: str) -> None:
@@ -231,25 +246,40 @@ def _check_range(value: Any, field: dataclasses.Field, path: str) -> None:
         raise UserError(f"{path}={value!r} is above the greatest sensible value {high!r}")
 
 
+def _sized(model: Any, field: str) -> str:
+    return f"model.{field}={getattr(model, field)}"
+
+
 def _check_shapes(config: RunConfig) -> None:
     """Faults that lie between fields."""
     model, train, evaluation = config.model, config.train, config.eval
     if model.head_size is None and model.width % model.n_heads:
-        raise UserError(f"model.width={model.width} is not a multiple of n_heads={model.n_heads}")
+        raise UserError(f"{_sized(model, 'width')} is not a multiple of {_sized(model, 'n_heads')}")
     head_size = model.head_size or model.width // model.n_heads
     if model.position == "rope" and head_size % 2:
-        raise UserError(f"RoPE needs an even head size; model.head_size is {head_size}")
+        raise UserError(
+            f"RoPE needs an even head size; model.head_size is {head_size}"
+            + (
+                ""
+                if model.head_size
+                else f" ({_sized(model, 'width')} / {_sized(model, 'n_heads')})"
+            )
+        )
     kv_heads = model.n_kv_heads or model.n_heads
     if model.n_heads % kv_heads:
-        raise UserError(f"model.n_heads={model.n_heads} is not a multiple of n_kv_heads={kv_heads}")
+        raise UserError(
+            f"{_sized(model, 'n_heads')} is not a multiple of model.n_kv_heads={kv_heads}"
+        )
     if model.attention == "cudnn" and model.dtype != "bfloat16":
         raise UserError("model.attention='cudnn' computes in bfloat16 only; set model.dtype")
     if round(model.mlp_ratio * model.width) < 1:
-        raise UserError(f"model.mlp_ratio={model.mlp_ratio} gives an empty MLP")
+        raise UserError(
+            f"model.mlp_ratio={model.mlp_ratio} gives an empty MLP at {_sized(model, 'width')}"
+        )
     if train.batch_size % train.n_microbatches:
         raise UserError(
             f"train.batch_size={train.batch_size} is not a multiple of "
-            f"n_microbatches={train.n_microbatches}"
+            f"train.n_microbatches={train.n_microbatches}"
         )
     if train.duration.value == 0:
         raise UserError(f"train.duration='{train.duration}' trains on nothing; give more than zero")

@@ -7,6 +7,8 @@ Axes are Explicit: the sharding is part of an array's type, an operation that wo
 unasked-for transfer is an error at trace time, and `jax.reshard` is the only thing that moves data.
 """
 
+import contextlib
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -17,8 +19,11 @@ from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from scaling.errors import UserError, unknown
+from scaling.limits import MOST_DEVICES
 
 MESH_AXES = ("data", "fsdp", "tensor")
+
+MOST_CPU_DEVICES = 512
 
 # logical axis -> mesh axes it is split over (None: replicated).
 RULES: dict[str | None, str | tuple[str, ...] | None] = {
@@ -87,11 +92,31 @@ def parse_mesh(text: str) -> dict[str, int]:
             raise unknown("mesh axis", axis, MESH_AXES)
         if axis in seen:
             raise UserError(f"--mesh={text}: axis {axis!r} is given twice")
-        if not size.isdecimal() or int(size) < 1:
-            raise UserError(f"--mesh={text}: {part!r} is not AXIS:SIZE with a size of 1 or more")
+        size = size.lstrip("0") if size.isdecimal() else ""
+        if not size:
+            raise UserError(
+                f"--mesh={text[:80]}: {part[:80]!r} is not AXIS:SIZE with a size of 1 or more"
+            )
         seen.add(axis)
-        shape[axis] = int(size)
+        shape[axis] = int(size) if len(size) < 20 else MOST_DEVICES + 1
+    if math.prod(shape.values()) > MOST_DEVICES:
+        raise UserError(
+            f"--mesh={text[:80]} asks for more than {MOST_DEVICES:,} devices; give the sizes of a "
+            "mesh that exists"
+        )
     return shape
+
+
+def start_cpu_devices(wanted: int, cores: int) -> None:
+    """Has the CPU backend start with `wanted` devices, if it is not up yet.
+
+    Each takes threads and memory: beyond what anyone tries on one machine it gets one a core, and
+    `make_mesh` says what is missing.
+    """
+    n = wanted if wanted <= max(MOST_CPU_DEVICES, cores) else cores
+    # Once the backend is up (tests, notebooks) its devices are taken as they are.
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", max(1, n))
 
 
 def make_mesh(shape: Mapping[str, int]) -> Mesh:

@@ -51,7 +51,7 @@ def make_train_step(
         grads, aux = gradient(state.params, batch)
         weight = jnp.maximum(aux["weight"], 1.0)
         grads = jax.tree.map(lambda g: g / weight, grads)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params, lr=lr)
         params = jax.tree.map(lambda p, u: p - lr * u, state.params, updates)
         grad_norm = optax.tree.norm(grads)
         skipped = jnp.zeros((), jnp.int32)

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling import accounting
-from scaling.branch import restore_parent, trunk_losses
+from scaling.branch import restore_parent, trunk_has_rows, trunk_losses
 from scaling.build import abstract_batch
 from scaling.checkpoint import Checkpointer
 from scaling.config import RunConfig
@@ -200,7 +200,7 @@ class _Run:
         restored = restore_parent(
             self.args.parent, self.setup.program.abstract_state, self.fingerprint
         )
-        if restored is None:
+        if restored is None or not trunk_has_rows(workdir, step):
             return None
         for at, loss in trunk_losses(workdir, step):
             self._watch(at, loss)
@@ -353,6 +353,13 @@ class _Run:
             self.mirror.finish(record, status=status)
         return status
 
+    def _lost(self, n_steps: int) -> list[str]:
+        """What the run has written and what is gone by now, whoever took it away."""
+        # A run that diverged was neither evaluated nor probed from there on.
+        last = self.divergence["step"] - 1 if self.divergence else n_steps
+        lost = self.run_dir.lost(n_steps, self.setup.eval_steps(last)) or []
+        return lost + self.prober.lost(self.parent["step"] if self.parent else 0, last)
+
     def _record(self, status: str, state: Any, probes: dict[str, Any]) -> dict[str, Any]:
         """Every fact about the run, by the names of schema/record.schema.json."""
         setup, config = self.setup, self.config
@@ -385,7 +392,7 @@ class _Run:
             "n_skipped_updates": int(state.n_skipped),
             "divergence": self.divergence,
             "error": None,
-            "warnings": self.warnings,
+            "warnings": [*self.warnings, *self._lost(int(state.step))],
             "parent": self.parent,
             "created": self.created,
             "finished": now(),

@@ -19,7 +19,13 @@ LAYERS = {
     "scaling.errors": 0,
     "scaling.registry": 0,
     "scaling.files": 0,
+    "scaling.outputs": 0,
+    "scaling.reading": 0,
+    "scaling.shapes": 0,
+    "scaling.terminal": 0,
+    "scaling.limits": 0,
     "scaling.redact": 0,
+    "scaling.spreadsheet": 0,
     "scaling.durations": 0,
     "scaling.config": 0,
     "scaling.resolve": 0,
@@ -47,6 +53,7 @@ LAYERS = {
     "scaling.branch": 3,
     "scaling.checkpoint": 3,
     "scaling.manifest": 3,
+    "scaling.metrics": 3,
     "scaling.mirror": 3,
     "scaling.prepare": 3,
     "scaling.programs": 3,
@@ -63,10 +70,15 @@ LAYERS = {
 }
 # Analysis stands beside the tower: it may use these and itself.
 ANALYSIS_MAY_USE = (
+    "scaling.limits",
     "scaling.analysis",
     "scaling.errors",
     "scaling.registry",
     "scaling.files",
+    "scaling.spreadsheet",
+    "scaling.outputs",
+    "scaling.reading",
+    "scaling.shapes",
     "scaling.__version__",
 )
 ANALYSIS_FOREIGN = ("flax", "optax", "orbax", "grain", "wandb", "ml_collections", "absl")

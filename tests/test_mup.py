@@ -87,6 +87,24 @@ def test_depth_rule_at_four_times_the_depth():
     assert mup.lr_multiplier(deep, HEAD, "sign") == mup.lr_multiplier(deep, GAIN, "sign") == 1.0
 
 
+def test_completep_at_four_times_the_depth():
+    """Dey et al. 2025, table 1 with alpha = 1: branches 1 / l, rates as at the base depth."""
+    deep = sized("mup", depth=8, depth_alpha=1.0)
+    assert mup.residual_scale(deep) == 0.25
+    assert [mup.lr_multiplier(deep, HIDDEN, k) for k in mup.STEP_KINDS] == [1.0, 4.0, 1.0, 1.0]
+    assert mup.lr_multiplier(deep, BLOCK_GAIN, "sign") == mup.lr_multiplier(deep, HEAD, "sign") == 1
+    assert mup.residual_scale(sized("sp", depth=8, depth_alpha=1.0)) == 1.0
+
+
+def test_gradients_are_raised_to_what_they_are_at_the_base_size():
+    for alpha, in_block in ((0.5, 8.0), (1.0, 16.0)):
+        big = sized("mup", 128, 8, depth_alpha=alpha)
+        assert [mup.gradient_scale(big, i, "sign") for i in (HIDDEN, BLOCK_GAIN)] == [in_block] * 2
+        assert [mup.gradient_scale(big, i, "sign") for i in (EMBEDDING, HEAD, GAIN)] == [4.0] * 3
+        assert mup.gradient_scale(big, HIDDEN, "gradient") == 1.0
+    assert mup.gradient_scale(sized("sp", 128, 8), HIDDEN, "sign") == 1.0
+
+
 def activations(model, tokens):
     """(residual stream before the last norm, logits without their mean over the vocabulary)."""
     seen, norm = [], model.final_norm
@@ -145,6 +163,23 @@ def test_coordinate_check(optimizer):
     sp = np.array(change_of_activations(sized("sp", WIDTHS[-1], layers="scan"), optimizer))
     growth = np.log(sp / mu[0]) / np.log(WIDTHS[-1] / WIDTHS[0])
     assert growth.max() > 0.4, growth
+
+
+DEPTHS = (2, 8)
+MORE = [pytest.param(n, a, marks=pytest.mark.slow) for n in ("adamw", "sgd") for a in (0.5, 1.0)]
+
+
+@pytest.mark.parametrize(("optimizer", "alpha"), [("adamw", 1.0), MORE[0], *MORE[2:]])
+def test_coordinate_check_over_depth(optimizer, alpha):
+    """Measured exponents of depth from 2 to 16 (stream, logits): AdamW, SP 0.91, 0.10, alpha = 1/2
+    0.03, 0.06, alpha = 1 -0.06, 0.07; SGD, SP 0.76, 0.18, alpha = 1/2 0.10, 0.07, alpha = 1 0.00,
+    0.08. With the rates of the other alpha the stream would grow or fall by a power of 1/2."""
+    models = [sized("mup", depth=d, layers="scan", depth_alpha=alpha) for d in DEPTHS]
+    mu = np.array([change_of_activations(model, optimizer) for model in models])
+    slopes = np.log(mu[1] / mu[0]) / np.log(DEPTHS[1] / DEPTHS[0])
+    assert np.all(np.abs(slopes) < 0.25), slopes
+    sp = np.array(change_of_activations(sized("sp", depth=DEPTHS[1], layers="scan"), optimizer))
+    assert np.log(sp[0] / mu[0][0]) / np.log(DEPTHS[1] / DEPTHS[0]) > 0.5
 
 
 @pytest.mark.slow

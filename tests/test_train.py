@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import os
-import signal
 
 import pytest
 
@@ -151,13 +149,3 @@ def test_divergence_is_recorded_and_no_bad_checkpoint_is_kept(rule, reason, args
     assert all(step < record["divergence"]["step"] for step in steps)
     for row in read_metrics(args.workdir):
         json.dumps(row, allow_nan=False)
-
-
-def test_the_first_signal_saves_and_the_second_kills():
-    before = signal.getsignal(signal.SIGTERM)
-    with loop.StopRequest() as stop:
-        assert not stop.requested()
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.requested()
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
-    assert signal.getsignal(signal.SIGTERM) is before

@@ -10,7 +10,6 @@ are as the metric counts (bleu to 100, exact_str_match to 1). A score whose subt
 the task is the mean over its subtasks and may hold "normalized_aggregate_score".
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from scaling.errors import UserError
+from scaling.reading import read_json
 
 KEYS = ["group", "label", "subtask", "shots"]
 _FACTS = (
@@ -51,11 +51,9 @@ def load_scores(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
 
 def _read(path: Path) -> list[dict[str, Any]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         model, task = content["model"], content["task"]["task_name"]
         return [_row(task, model, score) for score in content["scores"]]
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"cannot read {path}: {error}") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} does not follow BIG-bench's scores schema ({error!r})") from None
 

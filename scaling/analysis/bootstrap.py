@@ -1,6 +1,6 @@
 """Resampling: case, cluster (whole runs), residual and parametric bootstrap.
 
-Every resample is solved from the optimum of the data, all of them together in one batch. Case and
+Every resample is solved on its own (`draws.search`), all of them together in one batch. Case and
 cluster draws are integer weights on the rows, so nothing is copied; a law with a `reduce` step
 (approaches 1 and 2) is reduced anew on every resample of its runs.
 
@@ -17,12 +17,15 @@ import jax
 import numpy as np
 import pandas as pd
 
+from scaling.analysis.draws import Draws, search
 from scaling.analysis.intervals import residuals
-from scaling.analysis.solver import Problem, solve
+from scaling.analysis.solver import Problem
 from scaling.errors import UserError, unknown
+from scaling.limits import refuse_too_many
 
 METHODS = ("case", "cluster", "residual", "parametric")
 _CHUNK_BYTES = 2e8  # resampled weights or targets held at a time
+_POOR = 0.025  # share of resamples: from here on the 95 % ends are theirs
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Bootstrap:
             raise unknown("bootstrap method", self.method, METHODS)
         if self.n < 2:
             raise UserError(f"bootstrap of {self.n} draws: ask for 2 or more (4000 is usual)")
+        refuse_too_many("--bootstrap", self.n, "draws")
 
 
 def huber_scale(r: np.ndarray, w: np.ndarray, delta: float) -> float:
@@ -118,34 +122,61 @@ def _sampler(how: Bootstrap, problem: Problem, z, n_free: int, groups) -> Callab
 
 
 def draw(
-    how: Bootstrap, problem: Problem, z, lo, hi, seed: int, groups=None
-) -> tuple[np.ndarray, int]:
-    """Resampled optima [draws, P] in z, and how many of them converged. Draws whose objective is
-    not finite are left out. `groups` [n] numbers the clusters."""
+    how: Bootstrap, problem: Problem, starts: np.ndarray, lo, hi, seed: int, groups=None
+) -> Draws:
+    """The optima of the resamples, each searched from all of `starts` [K, P], the optimum of the
+    data first. `groups` [n] numbers the clusters."""
     rng = np.random.RandomState(seed)
-    sample = _sampler(how, problem, z, int((lo < hi).sum()), groups)
+    n_free = int((lo < hi).sum())
+    sample = _sampler(how, problem, starts[0], n_free, groups)
     chunk = int(max(1, min(how.n, _CHUNK_BYTES // (8 * problem.n))))
-    found, converged = [], 0
+    found, converged, poor = [], 0, 0
     for begin in range(0, how.n, chunk):
-        count = min(chunk, how.n - begin)
-        solution = solve(sample(rng, count), np.tile(z, (count, 1)), lo, hi)
-        found.append(solution.z[np.isfinite(solution.f)])
-        converged += int(solution.converged.sum())
-    return np.concatenate(found), converged
+        sampled = sample(rng, min(chunk, how.n - begin))
+        solution = search(sampled, starts, lo, hi)
+        finite = np.isfinite(solution.f)
+        found.append(solution.z[finite])
+        converged += int((solution.converged & finite).sum())
+        if sampled.w.ndim == 2:
+            poor += int(((sampled.w > 0).sum(1) < n_free).sum())
+    return _drawn(how, np.concatenate(found), converged, poor)
+
+
+def _drawn(how: Bootstrap, z: np.ndarray, converged: int, poor: int = 0) -> Draws:
+    remarks = []
+    if len(z) < how.n:
+        remarks.append(
+            f"{how.n - len(z)} of {how.n} bootstrap draws have no fit and are left out of the "
+            "intervals"
+        )
+    if poor > _POOR * how.n:
+        remarks.append(
+            f"{poor} of {how.n} resamples hold fewer distinct points than there are free "
+            "parameters, so their optima are arbitrary and with them the ends of the intervals; "
+            "resample residuals instead (--bootstrap-method residual)"
+        )
+    if len(z) < 2:
+        raise UserError("no bootstrap resample could be fitted: there are too few points")
+    return Draws(z, converged, tuple(remarks))
+
+
+def resamples(how: Bootstrap, problem: Problem, z, n_free: int, seed: int, groups=None) -> Problem:
+    """All that `draw` draws, as one problem with weights or targets [draws, n]."""
+    return _sampler(how, problem, z, n_free, groups)(np.random.RandomState(seed), how.n)
 
 
 def draw_reduced(
     how: Bootstrap,
     pose: Callable[[pd.DataFrame], Problem],
     table: pd.DataFrame,
-    z,
+    starts: np.ndarray,
     lo,
     hi,
     seed: int,
     groups=None,
-) -> tuple[np.ndarray, int]:
+) -> Draws:
     """As `draw`, for laws with a `reduce` step: `pose(resampled table)` reduces it and states the
-    problem. Resamples that cannot be reduced (too few budgets left) are left out."""
+    problem. Resamples that cannot be reduced (too few budgets left) are left out, and counted."""
     rng = np.random.RandomState(seed)
     labels = np.arange(len(table)) if groups is None or how.method == "case" else groups
     members = [np.flatnonzero(labels == k) for k in range(int(labels.max()) + 1)]
@@ -159,10 +190,9 @@ def draw_reduced(
             continue
     if not problems:
         raise UserError("no bootstrap resample could be reduced: too few runs per budget")
-    stacked = _stack(problems)
-    solution = solve(stacked, np.tile(z, (len(problems), 1)), lo, hi)
+    solution = search(_stack(problems), starts, lo, hi)
     good = np.isfinite(solution.f)
-    return solution.z[good], int(solution.converged.sum())
+    return _drawn(how, solution.z[good], int((solution.converged & good).sum()))
 
 
 def _stack(problems: list[Problem]) -> Problem:

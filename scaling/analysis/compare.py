@@ -22,6 +22,7 @@ from scaling.analysis.objective import make_fitted
 from scaling.analysis.result import Fit
 from scaling.analysis.solver import Problem, solve
 from scaling.analysis.tables.choose import rename, require
+from scaling.analysis.tables.design import take_best
 from scaling.analysis.tables.read import as_table
 from scaling.errors import UserError
 
@@ -92,15 +93,20 @@ def compare(
     seed: int = 42,
     bounds: dict | None = None,
     pinned: dict | None = None,
+    best_of: Sequence[str] = (),
     **options,
 ) -> Comparison:
     """Fits every law to `table` and to parts of it: AICc, the largest fifth by compute left out,
     rollout along compute, k-fold by run (`cluster`, or single rows without one).
 
     All laws are compared under one loss (default log_huber) and delta. `bounds` and `pinned` apply
-    to the laws that have a parameter of that name. Raises UserError when the laws predict
+    to the laws that have a parameter of that name. best_of: as for `fit`, at the points of all
+    laws' inputs, so that all see the same rows. Raises UserError when the laws predict
     different targets."""
     chosen = [LAWS.load(law) if isinstance(law, str) else law for law in laws]
+    names = [law.name for law in chosen]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UserError(f"the law {twice!r} is listed twice: name each once")
     targets = sorted({law.target.name for law in chosen})
     if len(targets) > 1:
         raise UserError(
@@ -116,6 +122,11 @@ def compare(
                 f"no law here has a parameter {name!r}; known: {', '.join(sorted(known))}"
             )
     rows, rollouts, fits, warnings = [], [], {}, []
+    if best_of:
+        table, notices = as_table(table)
+        require(table, [c.name for law in chosen for c in law.input_columns])
+        table, kept = take_best(chosen, table, best_of)
+        warnings += notices + kept
     for law in chosen:
         names = {p.name for p in law.params}
         own = {
@@ -210,9 +221,11 @@ def sensitivity(
     n_columns: Sequence[str] = ("n_params",),
     starts: int = 128,
     seed: int = 42,
+    best_of: Sequence[str] = (),
 ) -> pd.DataFrame:
     """The parameters and derived quantities under every loss, every Huber delta and every
     convention of the parameter count (`n_columns`: the columns to fit as n_params in turn).
+    best_of: as for `fit`.
 
     One row a fit: n_params (the column), loss, delta, status, objective, then the values."""
     law = LAWS.load(law) if isinstance(law, str) else law
@@ -221,12 +234,13 @@ def sensitivity(
         require(frame, n_columns)
     rows = []
     for column in n_columns:
-        counted = frame if column == "n_params" else rename(frame, {"n_params": column})
+        counted = frame if column == "n_params" else rename(frame, {"n_params": column})[0]
         for loss in losses:
             for delta in deltas if "huber" in loss else (law.delta,):
                 result = fit(
-                    law, counted, loss=loss, delta=delta, seed=seed, starts=starts, profile=False
-                )
+                    law, counted, loss=loss, delta=delta, seed=seed, starts=starts, profile=False,
+                    best_of=best_of,
+                )  # fmt: skip
                 values = {k: p.value for k, p in (result.params | result.derived).items()}
                 row = {
                     "n_params": column,

@@ -5,7 +5,7 @@ dropped; polish; describe the optimum (basins, curvature, profiles); resample if
 what was held out. Nothing is reported that was not computed from the optimum that was found.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ import pandas as pd
 
 from scaling.analysis.assemble import assemble
 from scaling.analysis.bootstrap import Bootstrap, draw, draw_reduced
+from scaling.analysis.draws import basins
 from scaling.analysis.intervals import Spread, profiles, spread, t_quantile
 from scaling.analysis.law import TRANSFORMS, Law
 from scaling.analysis.laws import LAWS
@@ -23,8 +24,11 @@ from scaling.analysis.result import Basin, Fit
 from scaling.analysis.solver import Problem, Solution, solve
 from scaling.analysis.tables.check import data_hash, validate
 from scaling.analysis.tables.choose import matches, require
+from scaling.analysis.tables.design import settle, take_best
+from scaling.analysis.tables.mixed import mixed
 from scaling.analysis.tables.read import as_table
 from scaling.errors import UserError, unknown
+from scaling.limits import refuse_too_many
 
 _KEEP = 256  # starts that always run to the end
 _SCREEN_ROWS = 2000  # rows that dominated starts are judged on when the table is long
@@ -50,6 +54,8 @@ def fit(
     holdout: str | Iterable[str] | np.ndarray | None = None,
     cluster: str | None = None,
     profile: bool = True,
+    best_of: Sequence[str] = (),
+    units: Mapping[str, str] | None = None,
 ) -> Fit:
     """Fits `law` (a name in LAWS or a Law) to `table` (DataFrame, mapping of columns, or path).
 
@@ -60,6 +66,9 @@ def fit(
     bootstrap: draws (case bootstrap) or a `Bootstrap`. holdout: conditions or a boolean mask of
     rows to predict and not to fit. cluster: column of the runs, for errors robust to dependence
     within a run. profile: False skips the profile likelihoods (intervals are then sandwich ones).
+    best_of: settings such as ("lr", "batch"): of the rows at one point of the law's inputs only
+    the best over these is fitted.
+    units: what the table's columns are in, {"n_tokens": "B"}, see `as_table`.
 
     Raises UserError for bad input. A fit that did not work is not an exception: see `Fit.status`.
     """
@@ -72,10 +81,11 @@ def fit(
         raise UserError(f"seed is {seed}: it must lie between 0 and 2^32 - 1")
     if isinstance(bootstrap, int):
         bootstrap = Bootstrap(bootstrap, "cluster" if cluster else "case", cluster)
-    frame, warnings = as_table(table)
+    frame, warnings = as_table(table, units=units)
     frame, held = _split(_with_weights(frame, weights), holdout)
     frame, notices = validate(law, frame)
-    warnings += notices
+    frame, odd = settle(law, frame, best_of)
+    warnings += notices + odd
     cluster = cluster or (bootstrap.cluster if bootstrap else None)
     if bootstrap and bootstrap.method == "cluster":
         cluster = cluster or law.cluster
@@ -123,13 +133,16 @@ def fit(
     if bootstrap and at is not None:
         labels = _groups(frame, cluster) if cluster else None
         if type(law).reduce is Law.reduce:
-            draws, converged = draw(bootstrap, problem, z, lo, hi, seed, labels)
+            places = basins(problem, solution, z, f, lo, hi)
+            drawn = draw(bootstrap, problem, places, lo, hi, seed, labels)
         else:
 
             def pose_again(rows: pd.DataFrame) -> Problem:
                 return pose(law, law.reduce(rows), loss_name, delta)
 
-            draws, converged = draw_reduced(bootstrap, pose_again, frame, z, lo, hi, seed, labels)
+            drawn = draw_reduced(bootstrap, pose_again, frame, z[None], lo, hi, seed, labels)
+        draws, converged = drawn.z, drawn.converged
+        warnings += drawn.remarks
     result = assemble(
         problem=problem,
         loss_name=loss_name,
@@ -154,8 +167,10 @@ def fit(
         seed=seed,
         data_hash=data_hash(law, frame),
     )
+    if len(result.residuals) == len(frame):
+        result.warnings.extend(mixed(law, frame, result.residuals))
     if held is not None and result.status != "failed":
-        result = _judge_holdout(result, law, held)
+        result = _judge_holdout(result, law, held, best_of)
     return result
 
 
@@ -248,6 +263,7 @@ def start_points(law: Law, table, starts, seed: int, lo, hi) -> np.ndarray:
     if isinstance(starts, int):
         if starts < 1:
             raise UserError(f"{starts} starts: ask for at least 1")
+        refuse_too_many("--starts", starts, "starts")
         if starts <= len(z):
             return z[rng.choice(len(z), starts, replace=False)]
         extra = z[rng.integers(len(z), size=starts - len(z))]
@@ -322,9 +338,12 @@ def _groups(table: pd.DataFrame, cluster: str) -> np.ndarray:
     return pd.factorize(table[cluster])[0]
 
 
-def _judge_holdout(result: Fit, law: Law, held: pd.DataFrame) -> Fit:
+def _judge_holdout(result: Fit, law: Law, held: pd.DataFrame, best_of: Sequence[str]) -> Fit:
     """Predicts the rows that were not fitted, and says so when they lie far outside."""
     held, notices = validate(law, held)
+    if best_of:
+        held, more = take_best([law], held, best_of)
+        notices += more
     try:
         held = law.reduce(held)
     except UserError as error:

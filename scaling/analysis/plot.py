@@ -5,6 +5,7 @@ writes a figure. Colours are those of Okabe & Ito (2008) and cividis, which colo
 can tell apart; marks differ in shape as well. Checks of a fit are in `plot_checks`.
 """
 
+import io
 from pathlib import Path
 
 import jax
@@ -33,6 +34,7 @@ from scaling.analysis.plot_style import (
 from scaling.analysis.result import Fit
 from scaling.analysis.tables.choose import require
 from scaling.errors import UserError
+from scaling.outputs import check_output, write_output
 
 _FORMATS = (".svg", ".pdf", ".png")
 
@@ -48,20 +50,18 @@ def check_format(path: str | Path) -> Path:
     target = Path(path)
     if target.suffix.lower() not in _FORMATS:
         raise UserError(f"figure {target}: the name must end in {', '.join(_FORMATS)}")
+    check_output(path, "--plot")
     return target
 
 
 def save(fig: Figure, path: str | Path) -> Path:
     """Writes SVG, PDF or PNG by the ending of `path`, without a date in it. Raises UserError."""
     target = check_format(path)
-    stamp = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(target.suffix.lower(), {})
-    temporary = target.with_name(f".{target.stem}.part{target.suffix}")
-    try:
-        with with_style():
-            fig.savefig(temporary, dpi=200, metadata=stamp)
-        temporary.replace(target)
-    except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}") from None
+    ending, drawn = target.suffix.lower(), io.BytesIO()
+    stamp = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(ending, {})
+    with with_style():
+        fig.savefig(drawn, format=ending[1:], dpi=200, metadata=stamp)
+    write_output(path, drawn.getvalue(), "--plot")
     return target
 
 

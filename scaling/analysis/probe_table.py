@@ -5,7 +5,6 @@ probe, step, every key of the groups (condition, shots, ...), n_items, chance, c
 and for every metric its mean `METRIC`, `METRIC_n` and `METRIC_sum_sq`.
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,36 +13,57 @@ from typing import Any
 
 import pandas as pd
 
-from scaling.analysis.tables.read import groups_of, load
+from scaling.analysis.tables.cells import numbers
+from scaling.analysis.tables.foreign import format_of
+from scaling.analysis.tables.read import load
+from scaling.analysis.tables.records import groups_of
+from scaling.analysis.tables.status import is_complete
+from scaling.analysis.tables.units import FRACTION
 from scaling.errors import UserError
+from scaling.reading import read_json
+from scaling.shapes import FACTS, PLACES, PROBE
 
-_FINISHED = ("complete", "completed")
 _FACTS = ("run_id", "name", "n_params", "n_tokens", "flops", "loss")
 RUN_COLUMNS = (
     *("run_id", "name", "group", "seed", "n_params", "n_params_non_embedding", "n_tokens"),
     *("flops", "loss", "step"),
 )
+_RECORD = {f"{name}?": shape for name, shape in FACTS.items()} | {"probes?": {str: PROBE}}
 
 
 def load_probes(path: str | Path, *, steps: bool = False) -> pd.DataFrame:
-    """Reads the probes of a sweep directory, a run directory, a table (as `table.load`), or
-    BIG-bench's `scores_*.json`: one file or a directory of them.
+    """Reads the probes of a sweep directory, a run directory, a table (as `tables.read.load`), or
+    files and folders of `tables.foreign`: results of lm-eval, scores of BIG-bench.
 
-    A directory gives the final results in every complete record; `steps` adds what was probed
-    during training (probes/LABEL/step_*.json), also of unfinished runs, with the tokens of that
-    step and FLOPs in proportion. `.attrs["warnings"]` says what was left out. Raises UserError
-    when nothing was probed."""
+    A directory gives what every complete run was asked at its end, then or by `scaling probe`;
+    `steps` adds the checkpoints before (probes/LABEL/step_*.json), also of unfinished runs, with
+    the tokens of that step and FLOPs in proportion. `.attrs["warnings"]` says what was left out.
+    Raises UserError when nothing was probed."""
     path = Path(path)
-    if path.name.endswith(".json") or _holds_scores(path):
-        from scaling.analysis.bigbench import load_scores
-
-        return load_scores(path)
-    if path.is_dir():
+    known = format_of(path)
+    if known is not None:
+        table, notices = known.read(path)
+        table.attrs["warnings"] = notices
+    elif path.is_dir():
         table = _read_directory(path, steps)
     else:
         table, notices = load(path)
-        table.attrs["warnings"] = notices
+        table, more = _percent_cells(table)
+        table.attrs["warnings"] = notices + more
     return table
+
+
+def _percent_cells(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Columns whose cells are written 25.5%, as fractions."""
+    notices = []
+    for name in table.columns:
+        cells = table[name].dropna()
+        if len(cells) and all(isinstance(c, str) and c.rstrip().endswith("%") for c in cells):
+            values, bad, said = numbers(table[name], FRACTION)
+            if not bad.any():
+                table = table.assign(**{name: values})
+                notices += said
+    return table, notices
 
 
 def metrics_of(table: pd.DataFrame) -> list[str]:
@@ -95,24 +115,33 @@ def _read_directory(path: Path, steps: bool) -> pd.DataFrame:
     groups = _sweep_groups(path)
     rows: list[dict[str, Any]] = []
     left_out: Counter[str] = Counter()
+    labels: Counter[str] = Counter()  # of results at any step
     for run in sorted({p.parent for p in path.rglob("config.json")} | _with_records(path)):
-        record = _json(run / "record.json")
+        record = _json(run / "record.json", _RECORD)
         status = str(record.get("status", "unfinished"))
         facts = _facts(record, run, groups)
-        if status in _FINISHED:
-            for label, result in (record.get("probes") or {}).items():
+        if is_complete(status):
+            for label, result in _final_results(run, record).items():
                 rows += _rows(facts, label, result)
         else:
             left_out[status] += 1
+        labels.update(path.parent.name for path in run.glob("probes/*/step_*.json"))
         if steps and status != "diverged":
             rows += _step_rows(run, facts, record)
     if not rows:
         kinds = ", ".join(f"{n} {kind}" for kind, n in left_out.most_common())
+        way = (
+            f"{labels.total()} of checkpoints are there: --steps reads them"
+            if labels
+            else "`scaling probe DIR --probe=...` makes them"
+        )
         raise UserError(
-            f"{path}: no probe results in any complete record"
-            f"{f' ({kinds})' * bool(kinds)}; `scaling probe DIR --probe=...` makes them"
+            f"{path}: no probe results of the end of a complete run{f' ({kinds})' * bool(kinds)}; "
+            f"{way}"
         )
     table = pd.DataFrame(rows)
+    if early := sorted(labels.keys() - set(table["label"])):
+        table.attrs["hint"] = f"{', '.join(early)} was asked before the end only: add --steps"
     if steps:  # the last step is both in the record and in its own file
         same = ["run_id", "label", "step", *(k for k in keys_of(table) if k != "label")]
         table = table.drop_duplicates(same, ignore_index=True)
@@ -122,33 +151,21 @@ def _read_directory(path: Path, steps: bool) -> pd.DataFrame:
     return table
 
 
-def _holds_scores(path: Path) -> bool:
-    """Whether this is a directory of BIG-bench's results rather than of runs."""
-    ours = any((path / name).exists() for name in ("sweep.json", "config.json", "record.json"))
-    return path.is_dir() and not ours and any(path.rglob("scores_*.json"))
-
-
 def _with_records(path: Path) -> set[Path]:
     return {p.parent for p in path.rglob("record.json")}
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path, shape: Any = dict) -> dict[str, Any]:
     """The object in a file; {} when there is none yet. Raises UserError when it is broken."""
     if not path.is_file():
         return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path} does not hold a JSON object")
-    return value
+    return read_json(path, shape)
 
 
 def _sweep_groups(path: Path) -> dict[str, str]:
     """run_id -> group, from the nearest sweep.json."""
     for at in (path, path.parent, path.parent.parent):
-        runs = _json(at / "sweep.json").get("runs")
+        runs = _json(at / "sweep.json", PLACES).get("runs")
         if runs:
             return {r["run_id"]: groups_of(r) for r in runs}
     return {}
@@ -177,11 +194,24 @@ def _rows(facts: Mapping[str, Any], label: str, result: Mapping[str, Any]) -> It
         yield row
 
 
+def _final_results(run: Path, record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What a complete run was asked at its end, by its config or afterwards by `scaling probe`."""
+    final = dict(record.get("probes") or {})
+    for path in sorted(run.glob("probes/*/step_*.json")):
+        label = path.parent.name
+        if label in final:
+            continue
+        result = _json(path)
+        if result.get("n_tokens") == record.get("n_tokens"):
+            final[label] = result
+    return final
+
+
 def _step_rows(run: Path, facts: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[dict]:
     """The intermediate results of a run. The final loss is not theirs, so it is left out."""
     final_tokens, final_flops = record.get("n_tokens"), record.get("flops")
     for path in sorted(run.glob("probes/*/step_*.json")):
-        result = _json(path)
+        result = _json(path, PROBE)
         tokens = result.get("n_tokens")
         at = {**facts, "n_tokens": tokens}
         if tokens != final_tokens:

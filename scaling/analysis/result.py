@@ -5,12 +5,10 @@ holds the optimum, its covariance or the bootstrap draws, and the quantiles of t
 """
 
 import functools
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,6 +21,8 @@ from scaling.analysis.law import Law
 from scaling.analysis.objective import get_loss, make_fitted, theta_of
 from scaling.analysis.tables.check import inputs
 from scaling.errors import UserError
+from scaling.outputs import write_output
+from scaling.reading import read_bytes
 
 _DRAWS = 1000  # draws behind the intervals of predictions, and kept in the JSON
 _CELLS = 2e7  # draws times rows evaluated at a time
@@ -99,7 +99,13 @@ class Fit:
             take = np.linspace(0, len(self.draws) - 1, min(n, len(self.draws))).astype(int)
             return self.draws[take]
         rng = np.random.default_rng(self.seed)
-        values, vectors = np.linalg.eigh(self.cov)
+        try:
+            values, vectors = np.linalg.eigh(self.cov)
+        except np.linalg.LinAlgError:
+            raise UserError(
+                f"the covariance of this fit of {self.law.name} is not finite, so nothing says how "
+                "sure it is; fit again with --bootstrap"
+            ) from None
         noise = rng.standard_normal((n, len(self.z))) * np.sqrt(np.maximum(values, 0))
         scale = t_quantile(0.975, self.dof) / 1.959964 if self.dof < 200 else 1.0
         return np.clip(self.z + scale * noise @ vectors.T, *self.box)
@@ -200,13 +206,7 @@ class Fit:
 
         text = dumps(self)
         if path is not None:
-            target = Path(path)
-            temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-            try:
-                temporary.write_text(text + "\n", encoding="utf-8")
-                temporary.replace(target)
-            except OSError as error:
-                raise UserError(f"cannot write {target}: {error.strerror}") from None
+            write_output(path, text + "\n", "--json")
         return text
 
     @staticmethod
@@ -215,18 +215,9 @@ class Fit:
         residuals by point are not in it. Raises UserError."""
         from scaling.analysis.serialise import loads
 
-        text = str(source)
-        if not text.lstrip().startswith("{"):
-            try:
-                text = Path(source).read_text(encoding="utf-8")
-            except OSError as error:
-                raise UserError(f"cannot read the fit {source}: {error.strerror}") from None
-            except UnicodeDecodeError:
-                raise UserError(f"cannot read the fit {source}: it is not text") from None
-        try:
-            return loads(text)
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise UserError(f"{str(source)[:80]} is not the JSON of a fit ({error!r})") from None
+        if isinstance(source, str) and source.lstrip().startswith("{"):
+            return loads(source, "the fit")
+        return loads(read_bytes(source), str(source))
 
     def __str__(self) -> str:
         return _describe(self)

@@ -1,24 +1,87 @@
 """A `Fit` as JSON and back. The names of the entries are a promise: other programs read them."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from scaling import reading
+from scaling.analysis.law import Law
 from scaling.analysis.laws import LAWS
-from scaling.analysis.objective import values_of, z_of
+from scaling.analysis.objective import get_loss, values_of, z_of
 from scaling.analysis.result import Basin, Fit, Interval
+from scaling.errors import UserError
+from scaling.files import dump
+from scaling.shapes import MAYBE
+
+_ENTRY = {"value": MAYBE, "se": MAYBE, "ci95": (None, [MAYBE]), "identified": bool}
+_ENTRY |= {"at_bound": bool}
+_BASIN = {"objective": reading.NUMBER, "starts": int, "params": {str: reading.NUMBER}}
+_MATRIX = [[MAYBE]]
+_ENGINE = {"z": [reading.NUMBER], "box": _MATRIX, "cov": _MATRIX, "dof": int}
+_ENGINE |= {"draws": (None, _MATRIX), "residual_quantiles": [reading.NUMBER]}
+_SHAPE = {
+    "law": str,
+    "status": str,
+    "n_points": int,
+    "objective": MAYBE,
+    "params": {str: _ENTRY},
+    "derived": {str: _ENTRY},
+    "starts": {str: reading.NUMBER},
+    "basins": [_BASIN],
+    "holdout": (None, {str: MAYBE}),
+    "bootstrap": (None, dict),
+    "warnings": [str],
+    "loss": str,
+    "delta": reading.NUMBER,
+    "r2": MAYBE,
+    "condition": MAYBE,
+    "interval": str,
+    "seed": int,
+    "data": {"hash": str, "ranges": {str: [reading.NUMBER]}},
+    "versions": {str: str},
+    "engine": _ENGINE,
+}
 
 
 def dumps(fit: Fit) -> str:
     """The fit as JSON text; what is not finite becomes null."""
-    return json.dumps(_plain(_payload(fit)), indent=1, allow_nan=False)
+    return dump(_plain(_payload(fit)))
 
 
-def loads(text: str) -> Fit:
-    """The inverse of `dumps`. Raises KeyError, TypeError or JSONDecodeError for other text."""
-    return _from_payload(json.loads(text))
+def loads(text: str, where: str) -> Fit:
+    """The inverse of `dumps`. Raises UserError, naming `where` and the field, for other text."""
+    data = reading.loads(text, where, _SHAPE)
+    _check(data, LAWS.load(data["law"]), where)
+    return _from_payload(data)
+
+
+def _check(data: Mapping[str, Any], law: Law, where: str) -> None:
+    """Raises UserError for what has the right types and yet is no fit of `law`."""
+    names, engine, size = [p.name for p in law.params], data["engine"], len(law.params)
+    tables = [data["params"], *(basin["params"] for basin in data["basins"])]
+    if any(sorted(table) != sorted(names) for table in tables):
+        raise UserError(f"{where}: params and basins must be of {', '.join(names)}, as {law.name}")
+    ends = [e["ci95"] for e in (*data["params"].values(), *data["derived"].values())]
+    pairs = [*(pair for pair in ends if pair is not None), *data["data"]["ranges"].values()]
+    if any(len(pair) != 2 for pair in pairs):
+        raise UserError(f"{where}: every ci95 and every range must be two numbers")
+    lengths = {"z": (size,), "box": (2, size), "cov": (size, size)}
+    if engine["draws"] is not None:
+        lengths["draws"] = (max(1, len(engine["draws"])), size)
+    for name, (rows, *rest) in lengths.items():
+        value = engine[name]
+        if len(value) != rows or any(len(row) != rest[0] for row in value if rest):
+            raise UserError(f"{where}: engine.{name} must be {' x '.join(map(str, (rows, *rest)))} "
+                            f"numbers for {law.name}")  # fmt: skip
+    for name in ("n_points", "delta"):
+        if data[name] < 0:
+            raise UserError(f"{where}: {name}={data[name]} must not be below zero")
+    if engine["dof"] < 0 or not (data["basins"] and engine["residual_quantiles"]):
+        raise UserError(f"{where}: it needs engine.dof >= 0, a basin and residual quantiles")
+    if data["seed"] < 0:
+        raise UserError(f"{where}: seed={data['seed']} must not be below zero")
+    get_loss(data["loss"])
 
 
 def _payload(fit: Fit) -> dict[str, Any]:

@@ -1,16 +1,21 @@
 """The `scaling` command. A verb is one short function `verb(argv) -> status` in a sibling file.
 
-Exit status: 0 done, 2 bad input (one line on stderr), 75 interrupted and saved: run me again.
+Exit status: 0 done, 2 bad input (one line on stderr; with --debug the traceback as well), 75
+interrupted and saved: run me again. What is our bug keeps its traceback.
 This file imports nothing heavy, so `scaling --help` answers at once.
 """
 
 import os
 import select
 import sys
+import traceback
 
 from scaling.errors import UserError
+from scaling.redact import redact
 from scaling.registry import Registry
+from scaling.terminal import printable
 
+DEBUG = "--debug"
 _SIGPIPE = 141  # what a shell reports for a program that this signal ended
 
 # name -> (where it lives, one line of help); the order is the order of --help.
@@ -51,6 +56,7 @@ def usage() -> str:
     lines = [
         "usage: scaling COMMAND [ARGS ...]",
         "       scaling COMMAND --help     options and examples of one command",
+        "       scaling COMMAND --debug    also where an error comes from",
         "",
         "commands:",
         *(f"  {name:<10} {summary}" for name, (_, summary) in _VERBS.items()),
@@ -94,8 +100,13 @@ def _dispatch(argv: list[str]) -> int:
 
         print(__version__)
         return 0
+    debug = DEBUG in argv
+    verb, *rest = (word for word in argv if word != DEBUG)
     try:
-        return VERBS.load(argv[0])(argv[1:])
+        return VERBS.load(verb)(rest)
     except UserError as error:
-        print(f"scaling {argv[0]}: {error}", file=sys.stderr)
+        if debug:
+            traceback.print_exception(error)
+        # Engines keep what is said here.
+        print(printable(f"scaling {verb}: {redact(str(error))}"), file=sys.stderr)
         return 2

@@ -11,7 +11,9 @@ _USAGE = f"""\
 usage: scaling data stats --config=FILE [--json]
        scaling data show  --config=FILE --step=K [--rows=N]
 
-stats   documents, tokens, bytes, hash, entropy rate (nats per token) of the data source
+stats   documents, tokens, bytes, hash, entropy rate (nats per token) of the data source; of each
+        file its format, and the documents kept, skipped and repeated; warnings that records of
+        runs on it will carry
 show    the examples that make up step K (from 0): their documents and their text
 
 config:
@@ -21,6 +23,8 @@ examples:
   scaling data stats --config=configs/tiny.py
   scaling data stats --config=configs/tiny.py --config.data.name=markov --json
   scaling data show --config=configs/tiny.py --step 1000 --rows 4"""
+
+_LISTS = {"files": "file", "warnings": "warning"}  # One line for each item.
 
 
 def data(argv: list[str]) -> int:
@@ -58,12 +62,23 @@ def _stats(config: RunConfig, argv: list[str]) -> None:
     parser = Parser("scaling data", add_help=False)
     parser.add_argument("--json", action="store_true")
     as_json = parser.parse_args(argv).json
-    stats = {"source": config.data.name, **_open(config).stats()}
+    pipeline = _open(config)
+    stats = {"source": config.data.name, **pipeline.stats()}
+    if pipeline.warnings:
+        stats["warnings"] = list(pipeline.warnings)
     if as_json:
         print(json.dumps(stats, indent=2))
         return
-    for key, value in stats.items():
-        print(f"{key:<16} {_plain(value)}")
+    validation = stats.pop("validation", {})
+    _print_facts(stats)
+    for key, value in validation.items():
+        _print_facts({key: value}, "validation: ")
+
+
+def _print_facts(facts: dict[str, Any], label: str = "") -> None:
+    for key, value in facts.items():
+        for item in value if key in _LISTS else [value]:
+            print(f"{label + _LISTS.get(key, key):<16} {_plain(item)}")
 
 
 def _show(config: RunConfig, argv: list[str]) -> None:
@@ -84,7 +99,7 @@ def _show(config: RunConfig, argv: list[str]) -> None:
 
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
-        return "  ".join(f"{key} {_plain(item)}" for key, item in value.items())
+        return "  ".join(f"{key} {_plain(item)}" for key, item in value.items() if item != "")
     if isinstance(value, list | tuple):
         return "  ".join(_plain(item) for item in value) or "-"
     if isinstance(value, float):

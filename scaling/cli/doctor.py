@@ -6,6 +6,8 @@ import json
 import pathlib
 import sys
 
+from scaling.cli.options import named_path
+
 _EPILOG = """\
 examples:
   scaling doctor                  versions, devices, their speed, caches, disk, engines
@@ -27,9 +29,9 @@ def doctor(argv: list[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--out", type=pathlib.Path, default=pathlib.Path(), help="where a sweep would be written"
+        "--out", type=named_path, default=pathlib.Path(), help="where a sweep would be written"
     )
-    parser.add_argument("--cache-dir", type=pathlib.Path, help="where corpora are kept")
+    parser.add_argument("--cache-dir", type=named_path, help="where corpora are kept")
     parser.add_argument("--no-measure", action="store_true", help="leave the matmul rate out")
     parser.add_argument("--json", action="store_true", help="print one JSON list")
     args = parser.parse_args(argv)

@@ -1,12 +1,13 @@
 """`scaling emergence`: the chart and the JSON of abilities against scale."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from scaling.cli.options import name_values, verb_parser
+from scaling.analysis.tables.names import assignments, listed
+from scaling.cli.options import add_columns, column_map, verb_parser
 from scaling.errors import UserError
+from scaling.terminal import say
 
 _EXAMPLES = """examples:
   scaling emergence runs/cipher --metric exact_match --x n_params
@@ -16,6 +17,7 @@ _EXAMPLES = """examples:
       --map flops=C --bins 1e21,1e22,1e23 --plot acc.png --json acc.json
   scaling emergence BIG-bench/bigbench/benchmark_tasks/arithmetic --metric exact_str_match \\
       --where 'group=BIG-G T=0' --where shots=2 --n-items 1000
+  scaling emergence lm_eval_results --metric acc --chance 0.25 --where label=arc_easy
 
 A rise is smooth when one of these explains it: a straight line in ln x, a power law (saturating or
 rising), a logistic, Gompertz or Weibull curve, each with 10 to 90 % of its rise over --smooth-width
@@ -40,17 +42,23 @@ def emergence(argv: Sequence[str]) -> int:
     from scaling.analysis.plot import check_format, save
     from scaling.analysis.probe_table import load_probes
     from scaling.analysis.tables.choose import rename, select
+    from scaling.analysis.tables.join import joined
+    from scaling.outputs import check_output
 
+    check_output(args.json, "--json")
+    check_output(args.plot, "--plot")
     check_format(args.plot)
     table = load_probes(args.data, steps=args.steps)
-    if args.map:
-        table = rename(table, name_values([args.map], "--map"))
+    table, added = joined(table, args.join)
+    mapping = column_map(args.map, table)
+    units = assignments(args.unit, "--unit", names=[*mapping, *map(str, table.columns)])
+    table, notices = rename(table, mapping, units)
     table = select(table, args.where) if args.where else table
     found = analyse_groups(
         table,
         args.metric,
         args.x,
-        by=args.by.split(",") if args.by else None,
+        by=listed(args.by, table.columns) if args.by else None,
         continuous=args.continuous,
         answer_tokens=args.answer_tokens,
         chance=args.chance,
@@ -64,7 +72,9 @@ def emergence(argv: Sequence[str]) -> int:
         seed=args.seed,
     )
     page = chart(found, table, heat=heat, targets=targets)
-    print("\n\n".join(map(str, found.values())))
+    say("\n\n".join(map(str, found.values())))
+    for notice in added + notices:
+        say(f"warning: {notice}")
     _write_json(args, found)
     save(page, args.plot)
     print(f"\nwritten: {args.plot}, {args.json}")
@@ -73,12 +83,15 @@ def emergence(argv: Sequence[str]) -> int:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("data", metavar="DATA", help="sweep or run directory, CSV/JSONL/Parquet, or scores_*.json")
+    add(
+        "data",
+        metavar="DATA",
+        help="sweep or run directory, table, or results of lm-eval or BIG-bench",
+    )
     add("--metric", help="exact_match or accuracy unless said otherwise")
     add("--x", default="n_params", help="n_params, n_tokens, flops, loss or any column (n_params)")
-    add("--where", action="append", default=[], metavar="COND", help="condition=novel, shots>=4")
+    add_columns(parser)
     add("--by", metavar="COL,...", help="analyse each value of these columns by itself")
-    add("--map", metavar="NAME=COL,...", help="our name = your column")
     add("--steps", action="store_true", help="also what was probed during training")
     add("--continuous", metavar="METRIC", help="metric to look for an artefact with")
     add("--answer-tokens", type=float, metavar="L", help="length of the exact match (fitted)")
@@ -121,11 +134,10 @@ def _bins(text: str | None) -> int | list[float] | None:
 
 
 def _write_json(args: argparse.Namespace, found: dict) -> None:
-    from scaling.files import dump, write_atomic
+    from scaling.files import dump
+    from scaling.outputs import write_output
+    from scaling.reading import loads
 
-    conditions = {name: json.loads(one.to_json()) for name, one in found.items()}
+    conditions = {name: loads(one.to_json(), name) for name, one in found.items()}
     document = {"schema_version": 1, "source": Path(args.data).name, "conditions": conditions}
-    try:
-        write_atomic(args.json, dump(document) + "\n")
-    except OSError as error:
-        raise UserError(f"cannot write {args.json}: {error.strerror}") from None
+    write_output(args.json, dump(document) + "\n", "--json")

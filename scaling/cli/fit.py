@@ -3,24 +3,29 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 
-from scaling.cli.options import name_values, verb_parser
+from scaling.analysis.tables.names import listed
+from scaling.cli.options import add_columns, fitting, law_names, read_table, verb_parser
 from scaling.errors import UserError
+from scaling.terminal import printable, say
 
 _FIT_EXAMPLES = """examples:
   scaling fit results.csv --law chinchilla
   scaling fit results.csv --law chinchilla --map n_params=size,n_tokens=tokens,loss=val_loss
+  scaling fit sheet.csv --map 'n_params=Params (M),n_tokens="Tokens, seen",loss=Val Loss' \\
+      --unit n_tokens=B
   scaling fit sweep/ --law chinchilla --where "flops<=1e21" --holdout "flops>1e21"
+  scaling fit lr_sweep.csv --law chinchilla --best-of lr,batch
+  scaling fit chart.csv --join sizes.csv --map n_tokens=step,loss=val/loss --unit n_tokens=262144
   scaling fit results.csv --law chinchilla --drop-highest 5 --bootstrap 4000 --json fit.json
   scaling fit curves.jsonl --law multi_power --bootstrap 200 --cluster curve --plot fit.svg
 
 Exit status: 0 fitted (read `status` in the result), 2 bad input."""
 
 _COMPARE_EXAMPLES = """examples:
-  scaling compare results.csv --laws chinchilla,chinchilla_tied,kaplan
+  scaling compare results.csv --laws chinchilla chinchilla_tied kaplan
   scaling compare results.csv --laws chinchilla,kaplan --cluster run --plot compare.svg
   scaling compare results.csv --laws chinchilla --sensitivity --n-columns n_params,n_no_embed"""
 
@@ -49,6 +54,9 @@ def fit(argv: Sequence[str]) -> int:
 
     law = LAWS.load(args.law)
     _check_outputs(args.json, args.plot)
+    options = fitting(args)
+    if args.bootstrap is None and args.bootstrap_method:
+        raise UserError(f"--bootstrap-method {args.bootstrap_method} needs --bootstrap N")
     table, notices = _read(args, law.target.name, args.holdout)
     bootstrap = None
     if args.bootstrap is not None:
@@ -57,16 +65,17 @@ def fit(argv: Sequence[str]) -> int:
     result = fit_law(
         law,
         table,
+        best_of=listed(args.best_of, table.columns) if args.best_of else (),
         holdout=args.holdout or None,
         bootstrap=bootstrap,
         profile=not args.no_profile,
-        **_fitting(args),
+        **options,
     )
     result.warnings[:0] = notices
-    print(result)
-    if args.json:
+    say(result)
+    if args.json is not None:
         result.to_json(args.json)
-    if args.plot:
+    if args.plot is not None:
         from scaling.analysis.plot import overview, save
 
         save(overview(result), args.plot)
@@ -101,10 +110,10 @@ def predict(argv: Sequence[str]) -> int:
     parser = verb_parser("predict", "Predict from a saved fit, with 95 % intervals.", example)
     parser.add_argument("fit", metavar="FIT.json")
     parser.add_argument("--data", help="predict every row of this table instead of single values")
+    add_columns(parser, conditions=False)
     known, _ = parser.parse_known_args(argv)  # which law it is says which flags there are
 
     from scaling.analysis.result import Fit
-    from scaling.analysis.tables.read import as_table
 
     loaded = Fit.from_json(known.fit)
     columns = [c for c in loaded.law.columns if c.numeric]
@@ -113,10 +122,16 @@ def predict(argv: Sequence[str]) -> int:
         values = {"type": float, "nargs": "+", "metavar": column.unit.upper()}
         parser.add_argument(flag, dest=f"x_{column.name}", help=column.doc, **values)
     args = parser.parse_args(argv)
+    given = {c.name: getattr(args, f"x_{c.name}") for c in columns}
     if known.data:
-        table, notices = as_table(known.data)
+        if single := [name for name, values in given.items() if values is not None]:
+            raise UserError(f"--data and --{single[0].replace('_', '-')}: give one of them")
+        table, notices = read_table(args, known.data)
+        table, more = _to_predict(loaded.law, table)
+        notices += more
     else:
-        given = {c.name: getattr(args, f"x_{c.name}") for c in columns}
+        if args.map or args.unit:
+            raise UserError("--map and --unit speak of the table of --data, which is not given")
         missing = [name for name, values in given.items() if values is None]
         if missing or len(columns) < len(loaded.law.columns):
             flags = " ".join(f"--{n.replace('_', '-')} VALUE" for n in missing) or "--data TABLE"
@@ -126,6 +141,16 @@ def predict(argv: Sequence[str]) -> int:
     shown = [c.name for c in loaded.law.columns]
     _show(pd.concat([table[shown], out], axis=1), notices + out.attrs["warnings"])
     return 0
+
+
+def _to_predict(law, table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The table with the law's columns checked, as for a fit."""
+    from scaling.analysis.tables.check import inputs
+    from scaling.analysis.tables.doubts import doubts
+    from scaling.analysis.tables.units import declared
+
+    table = inputs(law, table)
+    return table, doubts(table, {c.name: declared(c.unit) for c in law.columns if c.numeric})
 
 
 def optimal(argv: Sequence[str]) -> int:
@@ -148,7 +173,9 @@ def compare(argv: Sequence[str]) -> int:
     text = "Compare laws on one table by AICc and by how well they predict what they did not see."
     parser = verb_parser("compare", text, _COMPARE_EXAMPLES)
     _add_data(parser)
-    parser.add_argument("--laws", required=True, help="comma-separated, see `scaling laws`")
+    parser.add_argument(
+        "--laws", required=True, nargs="+", metavar="LAW", help="see `scaling laws`"
+    )
     _add_fitting(parser)
     parser.add_argument("--folds", type=int, default=5, help="folds of the cross-validation (5)")
     parser.add_argument("--sensitivity", action="store_true", help="also vary delta and loss")
@@ -161,20 +188,25 @@ def compare(argv: Sequence[str]) -> int:
     from scaling.analysis.laws import LAWS
 
     _check_outputs(None, args.plot)
-    names = [name.strip() for name in args.laws.split(",")]
+    names, options = law_names(args.laws), fitting(args)
+    if args.n_columns and not args.sensitivity:
+        raise UserError(f"--n-columns {args.n_columns} needs --sensitivity")
     table, notices = _read(args, LAWS.load(names[0]).target.name)
-    options = _fitting(args)
     cluster = options.pop("cluster")
-    comparison = compare_laws(names, table, cluster=cluster, folds=args.folds, **options)
-    print(comparison)
+    best_of = listed(args.best_of, table.columns) if args.best_of else ()
+    comparison = compare_laws(
+        names, table, cluster=cluster, folds=args.folds, best_of=best_of, **options
+    )
+    say(comparison)
     for notice in notices:
-        print(f"warning: {notice}")
+        say(f"warning: {notice}")
     if args.sensitivity:
-        columns = args.n_columns.split(",") if args.n_columns else ["n_params"]
+        columns = listed(args.n_columns, table.columns) if args.n_columns else ["n_params"]
         for name in names:
             print(f"\nsensitivity of {name}")
-            _show(sensitivity(name, table, n_columns=columns, seed=args.seed), [])
-    if args.plot:
+            varied = sensitivity(name, table, n_columns=columns, seed=args.seed, best_of=best_of)
+            _show(varied, [])
+    if args.plot is not None:
         from scaling.analysis.plot import comparison_figure, save
 
         save(comparison_figure(comparison), args.plot)
@@ -182,10 +214,13 @@ def compare(argv: Sequence[str]) -> int:
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", metavar="DATA", help="CSV, TSV, JSONL, Parquet or sweep directory")
-    parser.add_argument("--map", metavar="NAME=COL,...", help="the law's name = your column")
+    kinds = "CSV and its kin, JSON, JSONL, Parquet or sweep directory"
+    parser.add_argument("data", metavar="DATA", help=kinds)
+    add_columns(parser)
     parser.add_argument(
-        "--where", action="append", default=[], metavar="COND", help='rows to use: "flops<=1e21"'
+        "--best-of",
+        metavar="COL,...",
+        help="of the rows at one point only the best over these: lr,batch",
     )
     parser.add_argument(
         "--drop-highest", type=int, default=0, metavar="K", help="leave out the K highest targets"
@@ -204,25 +239,6 @@ def _add_fitting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=42, help="of draws and resamples (42)")
 
 
-def _fitting(args: argparse.Namespace) -> dict:
-    def bound(text: str) -> tuple[float, float]:
-        low, sep, high = text.partition(":")
-        if not sep:
-            raise UserError(f"--bound {text!r}: write NAME=LOW:HIGH")
-        return _number(low, "--bound"), _number(high, "--bound")
-
-    return {
-        "pinned": {k: _number(v, "--pin") for k, v in name_values(args.pin, "--pin").items()},
-        "bounds": {k: bound(v) for k, v in name_values(args.bound, "--bound").items()},
-        "delta": args.delta,
-        "loss": args.loss,
-        "weights": args.weights,
-        "cluster": args.cluster,
-        "starts": args.starts,
-        "seed": args.seed,
-    }
-
-
 def _read(
     args: argparse.Namespace, target: str, holdout: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, list[str]]:
@@ -230,12 +246,9 @@ def _read(
 
     A --where that excludes every held-out row (--where "flops<=1e21" --holdout "flops>1e21")
     speaks of the rows to fit; the others apply to both."""
-    from scaling.analysis.tables.choose import matches, rename, select
-    from scaling.analysis.tables.read import load
+    from scaling.analysis.tables.choose import matches, select
 
-    table, notices = load(args.data)
-    if args.map:
-        table = rename(table, name_values([args.map], "--map"))
+    table, notices = read_table(args, args.data)
     held = matches(table, holdout) & bool(holdout)
     both = [c for c in args.where if not held.any() or (matches(table, c) & held).any()]
     fitted = [c for c in args.where if c not in both]
@@ -246,20 +259,15 @@ def _read(
 
 def _check_outputs(json_path: str | None, plot_path: str | None) -> None:
     """Raises UserError before any compute when a result could not be written."""
-    if plot_path:
+    from scaling.outputs import check_output
+
+    if json_path is not None:
+        check_output(json_path, "--json")
+    if plot_path is not None:
         from scaling.analysis.plot import check_format
 
+        check_output(plot_path, "--plot")
         check_format(plot_path)
-    for path in filter(None, (json_path, plot_path)):
-        if not Path(path).absolute().parent.is_dir():
-            raise UserError(f"cannot write {path}: no such directory")
-
-
-def _number(text: str, flag: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise UserError(f"{flag}: {text!r} is not a number") from None
 
 
 def _combined(given: dict[str, list[float]]) -> pd.DataFrame:
@@ -272,6 +280,6 @@ def _combined(given: dict[str, list[float]]) -> pd.DataFrame:
 
 
 def _show(table: pd.DataFrame, warnings: Sequence[str]) -> None:
-    print(table.to_string(index=False, float_format=lambda v: f"{v:.6g}"))
+    say(table.to_string(index=False, float_format=lambda v: f"{v:.6g}"))
     for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        print(f"warning: {printable(warning)}", file=sys.stderr)

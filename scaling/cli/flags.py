@@ -1,16 +1,13 @@
 """`--config=path.py[:variant]` and `--config.section.field=value`, through ml_collections."""
 
 import argparse
-import contextlib
-import os
 import pathlib
-import sys
-from collections.abc import Iterator
 
 import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
+from scaling.cli.config_file import load_config_file
 from scaling.config import RunConfig
 from scaling.errors import UserError, unknown
 from scaling.resolve import resolve
@@ -78,29 +75,24 @@ def _load(mine: list[str]) -> ml_collections.ConfigDict:
         near = [str(p) for p in file.parent.glob("*.py")] if file.parent.is_dir() else []
         raise unknown("config file", str(file), near)
     errors = (flags.Error, AttributeError, KeyError, TypeError, ValueError)
+    plain = load_config_file(file, path.partition(":")[2] if ":" in path else None)
     try:
-        return _read(mine)
+        return _override(plain, mine)
     except errors as error:
         # What ml_collections says of a key that is not there may be no more than its name.
-        plain = None
-        with contextlib.suppress(*errors):
-            plain = _read([f"--config={path}"])
         for word in mine:
             _refuse_unknown_key(plain, word.split("=", 1)[0].split(".")[1:])
-        raise UserError(_one_line(path, _said(error))) from error
+        raise UserError(f"--config={path}: {_words(error)}") from error
 
 
-def _read(mine: list[str]) -> ml_collections.ConfigDict:
-    # absl registers the file under a flag name; a private FlagValues keeps calls independent.
-    values = flags.FlagValues()
-    with _command_line(mine):
-        config_flags.DEFINE_config_file("config", None, "config file", flag_values=values)
-        values(["scaling", *mine])
-        loose = values.config
-        if not isinstance(loose, ml_collections.ConfigDict):
-            # A file that raises comes back as an object that raises when it is looked at.
-            loose = loose.to_dict()
-    return loose
+def _override(plain: ml_collections.ConfigDict, mine: list[str]) -> ml_collections.ConfigDict:
+    """A copy of `plain` with the fields that the command line sets."""
+    # absl registers the config under a flag name; a private FlagValues keeps calls independent.
+    values, argv = flags.FlagValues(), ["scaling", *(a for a in mine if a[:9] != "--config=")]
+    config_flags.DEFINE_config_dict("config", plain.copy_and_resolve_references(),
+                                    flag_values=values, sys_argv=argv)  # fmt: skip
+    values(argv)
+    return values.config
 
 
 def _split(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -128,26 +120,5 @@ def _refuse_unknown_key(section: ml_collections.ConfigDict | None, keys: list[st
         section = section[key]
 
 
-@contextlib.contextmanager
-def _command_line(argv: list[str]) -> Iterator[None]:
-    """ml_collections looks for overrides in sys.argv, and configs import from where you stand."""
-    saved_argv, saved_path = sys.argv, list(sys.path)
-    sys.argv = ["scaling", *argv]
-    sys.path.insert(0, os.getcwd())
-    try:
-        yield
-    finally:
-        sys.argv, sys.path[:] = saved_argv, saved_path
-
-
-def _said(error: Exception) -> Exception:
-    """What the config file itself complained of; ml_collections wraps it into its traceback."""
-    found, link = error, error
-    while link is not None:
-        found, link = link if isinstance(link, UserError) else found, link.__context__
-    return found
-
-
-def _one_line(path: str, error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return f"--config={path}: {text}"
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

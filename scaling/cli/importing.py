@@ -1,14 +1,17 @@
 """`scaling import`: results from elsewhere, as a table that every other verb reads."""
 
 import argparse
-import os
+import io
 import pathlib
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from scaling.analysis.tables.names import assignments
+from scaling.cli.options import add_columns, column_map, named_path, verb_parser
 from scaling.errors import UserError
-from scaling.files import write_atomic
+from scaling.outputs import check_output, write_output
+from scaling.spreadsheet import frame_text
 
 if TYPE_CHECKING:
     import pandas
@@ -26,7 +29,8 @@ _EXAMPLES = """examples:
 flops give the third by C = 6 N D. Also known: run_id, name, status, flops, n_steps, created,
 params.total, params.non_embedding, seeds.run, evals.SET.loss, config.ANYTHING. Columns that nobody
 maps are kept under "extra.", so `--where extra.lr=0.001` finds them. --unit says what theirs are
-in: K, M, B, T, PF-days, bits, perplexity, or a factor. Losses are nats a token here.
+in: K, M, B, T, PFLOPs, PF-days, bits, perplexity, or a factor; headers and cells that say it
+themselves ("Params (M)", 1.4B) need none. Losses are nats a token here.
 
 Exit status: 0 written, 2 bad input (nothing is written)."""
 
@@ -36,24 +40,27 @@ def import_(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     if args.out.suffix not in (".csv", ".parquet"):
         raise UserError(f"--out {str(args.out)!r} must end in .csv or .parquet")
-    if not args.out.parent.is_dir():
-        raise UserError(f"--out: no such directory: {str(args.out.parent)!r}")
-    mapping, units = _pairs(args.map, "--map"), _pairs(args.unit, "--unit")
+    check_output(args.out, "--out")
 
+    from scaling.analysis.tables.join import joined
+    from scaling.analysis.tables.read import read
     from scaling.importers.columns import to_records
 
     if args.source == "csv":
-        from scaling.analysis.tables.read import read
-
         source = args.file
         raw, notices = read(args.file)
     else:
         from scaling.importers.wandb import default_mapping, read_project
 
         source = f"wandb:{args.entity}/{args.project}"
-        raw, notices = read_project(args.entity, args.project), []
+        raw, notices = read(read_project(args.entity, args.project))
+    raw, added = joined(raw, args.join)
+    notices += added
+    mapping = column_map(args.map, raw)
+    if args.source == "wandb":
         mapping = default_mapping(raw) | mapping
-    table, more = to_records(raw, mapping, units, source=source)
+    stated = assignments(args.unit, "--unit", names=[*mapping, *map(str, raw.columns)])
+    table, more = to_records(raw, mapping, stated, source=source)
     _write(table, args.out)
     for notice in notices + more:
         print(f"note: {notice}", file=sys.stderr)
@@ -63,12 +70,9 @@ def import_(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     shape = {"formatter_class": argparse.RawDescriptionHelpFormatter, "epilog": _EXAMPLES}
-    parser = argparse.ArgumentParser(
-        prog="scaling import",
-        description="Turn results from elsewhere into a table like that of our own records.",
-        allow_abbrev=False,
-        **shape,
-    )
+    shape["allow_abbrev"] = False
+    text = "Turn results from elsewhere into a table like that of our own records."
+    parser = verb_parser("import", text, _EXAMPLES)
     kinds = parser.add_subparsers(dest="source", required=True, metavar="csv|wandb")
     csv = kinds.add_parser("csv", help="CSV, TSV, JSONL or Parquet", **shape)
     csv.add_argument("file", metavar="FILE")
@@ -77,35 +81,20 @@ def _parser() -> argparse.ArgumentParser:
     wandb.add_argument("--project", required=True)
     for kind in (csv, wandb):
         add = kind.add_argument
-        add("--map", action="append", default=[], metavar="OURS=THEIRS,...", help="columns")
-        add("--unit", action="append", default=[], metavar="OURS=UNIT,...", help="of columns")
-        add("--out", type=pathlib.Path, required=True, metavar="TABLE", help=".csv or .parquet")
+        add_columns(kind, conditions=False)
+        add("--out", type=named_path, required=True, metavar="TABLE", help=".csv or .parquet")
     return parser
-
-
-def _pairs(texts: Sequence[str], flag: str) -> dict[str, str]:
-    out: dict[str, str] = {}
-    for part in (p for text in texts for p in text.split(",")):
-        name, sep, value = part.partition("=")
-        if not (sep and name.strip() and value.strip()):
-            raise UserError(f"{flag} {part!r}: write NAME=VALUE")
-        if name.strip() in out:
-            raise UserError(f"{flag}: {name.strip()!r} is given twice")
-        out[name.strip()] = value.strip()
-    return out
 
 
 def _write(table: "pandas.DataFrame", out: pathlib.Path) -> None:
     if out.suffix == ".csv":
-        write_atomic(out, table.to_csv(index=False))
+        write_output(out, frame_text(table), "--out")
         return
-    temporary = out.with_name(f".{out.name}.tmp")
+    file = io.BytesIO()
     try:
         # Mixed columns of other people's configs have no one Parquet type.
         mixed = table.select_dtypes(object).columns
-        table.astype(dict.fromkeys(mixed, "string")).to_parquet(temporary, index=False)
-        os.replace(temporary, out)
+        table.astype(dict.fromkeys(mixed, "string")).to_parquet(file, index=False)
     except ImportError:
         raise UserError(f"--out {str(out)!r}: Parquet needs `pip install pyarrow`") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_output(out, file.getvalue(), "--out")

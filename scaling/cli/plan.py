@@ -3,12 +3,13 @@
 import dataclasses
 import json
 import math
-import pathlib
 from typing import Any
 
 from scaling.cli.flags import EXAMPLES, Parser, open_config
+from scaling.cli.options import named_path
 from scaling.config import RunConfig
 from scaling.errors import UserError
+from scaling.limits import bytes_text
 from scaling.resolve import resolve, run_id
 
 _DESCRIPTION = f"""\
@@ -48,7 +49,7 @@ def parser() -> Parser:
     p.add_argument("--compiler", action="store_true", help="let XLA count FLOPs too (seconds)")
     p.add_argument("--device", metavar="NAME", help="of a sweep: not this machine's but this one")
     p.add_argument("--yes", action="store_true", help="of a sweep: more than 10,000 runs are meant")
-    p.add_argument("--cache-dir", type=pathlib.Path, help="where corpora are kept")
+    p.add_argument("--cache-dir", type=named_path, help="where corpora are kept")
     p.add_argument("--json", action="store_true", help="print one JSON object")
     return p
 
@@ -184,11 +185,3 @@ def _print(facts: dict[str, Any]) -> None:
 def _length(facts: dict[str, Any]) -> str:
     text = f"{facts['tokens_per_param']:.3g} tokens per parameter"
     return text if facts["epochs"] is None else f"{facts['epochs']:.3g} epochs, {text}"
-
-
-def bytes_text(n: float) -> str:
-    """1.50 GiB."""
-    if n < 1024:
-        return f"{n:,.0f} B"
-    power = min(4, int(math.log2(n) // 10))
-    return f"{n / 1024**power:,.2f} {('KiB', 'MiB', 'GiB', 'TiB')[power - 1]}"

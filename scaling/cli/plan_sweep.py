@@ -7,6 +7,7 @@ from typing import Any
 import ml_collections
 
 from scaling.errors import UserError
+from scaling.terminal import marked
 
 MOST_ROWS = 200  # of the table; --json has all
 NUMBERS_WIDTH = 112  # of the table without the names of the runs
@@ -33,7 +34,6 @@ def plan_sweep(loose: ml_collections.ConfigDict, args: argparse.Namespace) -> in
 
 def _print(facts: dict[str, Any]) -> None:
     from rich.console import Console
-    from rich.markup import escape
 
     console = Console(highlight=False)
     # Numbers cut short say nothing: in a file, or a narrow window, lines are rather long.
@@ -41,10 +41,10 @@ def _print(facts: dict[str, Any]) -> None:
     console = Console(highlight=False, width=max(console.width, width))
     machine, totals = facts["device"], facts["totals"]
     mesh = ", ".join(f"{axis} {size}" for axis, size in facts["mesh"].items())
-    console.print(f"{escape(facts['name'])}  {facts['sweep_id']}  {_runs(facts)}")
+    console.print(f"{marked(facts['name'])}  {facts['sweep_id']}  {_runs(facts)}")
     how = "measured" if machine["is_measured"] else "promised bfloat16"
     console.print(
-        f"each on {facts['n_devices']:,} of {escape(machine['name'])} ({mesh}); time at "
+        f"each on {facts['n_devices']:,} of {marked(machine['name'])} ({mesh}); time at "
         f"{machine['utilisation']:.0%} of {machine['rate']:.3g} FLOP/s ({how}), without start-up "
         "and compilation\n"
     )
@@ -62,7 +62,7 @@ def _print(facts: dict[str, Any]) -> None:
             "(runs of one size share their constant-rate trunk)"
         )
     for sentence in facts["warnings"]:
-        console.print(f"[yellow]warning:[/] {escape(sentence)}")
+        console.print(f"[yellow]warning:[/] {marked(sentence)}")
 
 
 def _runs(facts: dict[str, Any]) -> str:
@@ -73,11 +73,10 @@ def _runs(facts: dict[str, Any]) -> str:
 
 def _table(runs: list[dict[str, Any]]) -> Any:
     from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
     from rich.table import Table
 
     from scaling.accounting import DEFAULT_CONVENTION
-    from scaling.cli.plan import bytes_text
+    from scaling.limits import bytes_text
 
     caption = f"FLOPs by {DEFAULT_CONVENTION!r}; own: without what the parent has done"
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=caption, caption_justify="left")
@@ -88,7 +87,7 @@ def _table(runs: list[dict[str, Any]]) -> Any:
     for run in runs[:MOST_ROWS]:
         n_bytes = run["bytes_per_device"]
         table.add_row(
-            escape(run["name"]),
+            marked(run["name"]),
             f"{run['params']['total']:.4g}",
             f"{run['params']['non_embedding']:.4g}",
             f"{run['n_tokens']:.4g}",

@@ -3,10 +3,11 @@
 import argparse
 import contextlib
 import logging
-import pathlib
 import sys
 
+from scaling.cli.options import named_path
 from scaling.errors import UserError
+from scaling.interrupt import leaving_when_asked
 
 _EPILOG = """\
 A probe is written [LABEL=]NAME[:option=value,...]; lists as 0+1+4. Results are
@@ -14,7 +15,7 @@ DIR/probes/LABEL/step_*.json (or DIR/runs/*/probes/...); those there are not ask
 interrupted command is simply given again. Without --probe each run is asked the probes of its
 config.
 
-exit status: 0 done, 2 bad input
+exit status: 0 done, 2 bad input, 75 ended by a signal: run the same command again
 
 examples:
   scaling probe runs/cipher --probe=cipher
@@ -23,6 +24,7 @@ examples:
   scaling probe sweeps/cipher --step all          every run and every checkpoint of a sweep"""
 
 
+@leaving_when_asked()
 def probe(argv: list[str]) -> int:
     """The verb. Returns the exit status."""
     p = argparse.ArgumentParser(
@@ -32,11 +34,11 @@ def probe(argv: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    p.add_argument("directory", type=pathlib.Path, metavar="DIR", help="run or sweep directory")
+    p.add_argument("directory", type=named_path, metavar="DIR", help="run or sweep directory")
     p.add_argument("--probe", action="append", default=[], metavar="NAME", help="may be repeated")
     p.add_argument("--step", default="last", help="a step, 'last' (default) or 'all'")
     p.add_argument("--mesh", help="axis sizes, such as data:2 (default: all devices on data)")
-    p.add_argument("--cache-dir", type=pathlib.Path, help="corpora and compiled programs")
+    p.add_argument("--cache-dir", type=named_path, help="corpora and compiled programs")
     p.add_argument("--quiet", action="store_true", help="no progress line")
     args = p.parse_args(argv)
     if args.step not in ("last", "all") and not args.step.isdecimal():
@@ -73,6 +75,8 @@ def _progress(total: int, quiet: bool):
     from rich.console import Console
     from rich.progress import Progress
 
+    from scaling.terminal import marked
+
     with Progress(console=Console(stderr=True)) as bar:
         row = bar.add_task("probing", total=total)
-        yield lambda text: bar.update(row, advance=1, description=text)
+        yield lambda text: bar.update(row, advance=1, description=marked(text))

@@ -1,7 +1,8 @@
 """`scaling report`: the page of a sweep, or of one sweep beside another."""
 
 import argparse
-import pathlib
+
+from scaling.cli.options import named_path
 
 _EPILOG = """\
 examples:
@@ -25,20 +26,20 @@ def report(argv: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("sweep", metavar="DIR", type=pathlib.Path, help="a sweep directory")
+    parser.add_argument("sweep", metavar="DIR", type=named_path, help="a sweep directory")
     parser.add_argument(
-        "other", metavar="OTHER", type=pathlib.Path, nargs="?", help="compare this sweep with DIR"
+        "other", metavar="OTHER", type=named_path, nargs="?", help="compare this sweep with DIR"
     )
     parser.add_argument(
-        "--out", type=pathlib.Path, help="where to write (DIR/report, or DIR/report/versus-OTHER)"
+        "--out", type=named_path, help="where to write (DIR/report, or DIR/report/versus-OTHER)"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress display")
     args = parser.parse_args(argv)
 
     _require_charts()
-    from scaling.cli.show import printable
     from scaling.report.versus import write_comparison
     from scaling.report.write import write_report
+    from scaling.terminal import printable
 
     if args.other is not None:
         done = write_comparison(args.sweep, args.other, args.out, quiet=args.quiet)

@@ -5,8 +5,9 @@ import os
 import pathlib
 import sys
 
+from scaling.cli.options import named_path
 from scaling.errors import UserError
-from scaling.interrupt import leave_on_sigterm
+from scaling.interrupt import leaving_when_asked
 
 DESCRIPTION = """\
 Do one run of the sweep in OUT, with the code and the options that the sweep was started with.
@@ -33,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    p.add_argument("out", metavar="OUT", type=pathlib.Path, help="the sweep directory")
+    p.add_argument("out", metavar="OUT", type=named_path, help="the sweep directory")
     p.add_argument(
         "--run-id", required=True, metavar="ID", help="a run of OUT/sweep.json; - reads ids"
     )
@@ -51,12 +52,20 @@ def add_run_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--cache-dir", metavar="DIR", help="corpora and compiled programs")
 
 
+@leaving_when_asked()
 def run(argv: list[str]) -> int:
     """The verb. Returns the exit status."""
     args = parser().parse_args(argv)
     out = args.out.absolute()
     _enter_snapshot(out, argv)
-    leave_on_sigterm()
+    from scaling.sweep.logs import redacted
+
+    # An engine keeps what its jobs say.
+    with redacted():
+        return _run(out, args)
+
+
+def _run(out: pathlib.Path, args: argparse.Namespace) -> int:
     if args.cores:
         # Before jax looks how many there are.
         os.sched_setaffinity(0, {int(core) for core in args.cores.split(",")})

@@ -1,14 +1,14 @@
 """`scaling runs`: the table of a sweep's records."""
 
 import argparse
-import csv
-import os
-import pathlib
+import io
 from collections import Counter
 from typing import Any
 
-from scaling.cli.show import printable
+from scaling.cli.options import named_path
 from scaling.errors import UserError
+from scaling.spreadsheet import csv_text
+from scaling.terminal import printable
 
 EPILOG = """\
 Every run of the sweep is one row. Runs that are not complete are marked in `status`, have no loss,
@@ -31,20 +31,23 @@ def runs(argv: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    p.add_argument("out", metavar="DIR", type=pathlib.Path, help="a sweep directory")
-    p.add_argument("--csv", metavar="FILE", type=pathlib.Path)
-    p.add_argument("--parquet", metavar="FILE", type=pathlib.Path, help="needs pyarrow")
+    p.add_argument("out", metavar="DIR", type=named_path, help="a sweep directory")
+    p.add_argument("--csv", metavar="FILE")
+    p.add_argument("--parquet", metavar="FILE", help="needs pyarrow")
     args = p.parse_args(argv)
 
+    from scaling.outputs import check_output, write_output
     from scaling.sweep.manifest import read_sweep
     from scaling.sweep.rows import rows
 
+    writers = {"--csv": (args.csv, csv_text), "--parquet": (args.parquet, _to_parquet)}
+    asked = {flag: pair for flag, pair in writers.items() if pair[0] is not None}
+    for flag, (path, _) in asked.items():
+        check_output(path, flag)
     table = rows(args.out, read_sweep(args.out))
-    if args.csv:
-        _replace(args.csv, table, _to_csv)
-    if args.parquet:
-        _replace(args.parquet, table, _to_parquet)
-    if not (args.csv or args.parquet):
+    for flag, (path, write) in asked.items():
+        write_output(path, write(table), flag)
+    if not asked:
         _print(table)
     counts = Counter(row["status"] for row in table)
     said = ", ".join(f"{n:,} {state}" for state, n in counts.most_common())
@@ -52,33 +55,16 @@ def runs(argv: list[str]) -> int:
     return 0
 
 
-def _to_csv(table: list[dict[str, Any]], path: pathlib.Path) -> None:
-    columns = list(dict.fromkeys(name for row in table for name in row))
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(table)
-
-
-def _to_parquet(table: list[dict[str, Any]], path: pathlib.Path) -> None:
+def _to_parquet(table: list[dict[str, Any]]) -> bytes:
     import pandas as pd
 
+    file = io.BytesIO()
     try:
         # Counts stay whole numbers where some rows have none.
-        pd.DataFrame(table).convert_dtypes().to_parquet(path, index=False)
+        pd.DataFrame(table).convert_dtypes().to_parquet(file, index=False)
     except ImportError:
         raise UserError("--parquet needs pyarrow: pip install pyarrow, or use --csv") from None
-
-
-def _replace(path: pathlib.Path, table: list[dict[str, Any]], write: Any) -> None:
-    """Writes beside `path`, then renames."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        write(table, temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"{path} cannot be written: {error}") from error
+    return file.getvalue()
 
 
 def _print(table: list[dict[str, Any]]) -> None:

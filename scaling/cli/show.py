@@ -1,13 +1,15 @@
 """`scaling show`: the record of a run, for people or as JSON."""
 
 import argparse
-import json
-import sys
-import unicodedata
+import pathlib
 from typing import Any
 
 from scaling.errors import UserError
+from scaling.files import dump
+from scaling.metrics import FILE, losses, saved_steps
+from scaling.reading import Missing
 from scaling.record import read_config, read_metrics, read_record, read_status
+from scaling.terminal import printable
 
 _EPILOG = """\
 examples:
@@ -30,25 +32,24 @@ def show(argv: list[str]) -> int:
     for workdir in arguments.workdirs:
         try:
             record = read_record(workdir)
-        except UserError:
+        except Missing:
             if arguments.json:
                 raise
             _print_unfinished(workdir)
         else:
             if arguments.json:
-                json.dump(record, sys.stdout, indent=1)
-                print()
+                print(dump(record))
             else:
                 _print_record(record)
+                _print_losses(workdir, record["n_steps"], record["warnings"])
     return 0
 
 
-def printable(value: Any) -> str:
-    """Text that cannot act on a terminal: control, format and bidi characters are spelt out."""
-    return "".join(
-        c if unicodedata.category(c)[0] != "C" else c.encode("unicode_escape").decode()
-        for c in str(value)
-    )
+def _print_losses(workdir: str, n_steps: int, said: list[str]) -> None:
+    """Rows that are gone from metrics.jsonl, whenever that happened."""
+    for text in losses(pathlib.Path(workdir) / FILE, n_steps):
+        if text not in said:
+            _print_line(f"warning: {text}")
 
 
 def _print_record(record: dict) -> None:
@@ -87,6 +88,7 @@ def _print_unfinished(workdir: str) -> None:
             continue
         rows += [(f"{name}: {key}", value) for key, value in found.items() if value is not None]
     _print_table(f"{config['config'].get('name', '')}  {config['run_id']}  no record yet", rows)
+    _print_losses(workdir, max(saved_steps(workdir), default=0), [])
 
 
 def _last_row(workdir: str) -> dict:

@@ -7,8 +7,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scaling.cli.show import printable
+from scaling.cli.options import named_path
 from scaling.errors import UserError
+from scaling.terminal import printable
 
 EPILOG = """\
 examples:
@@ -33,7 +34,7 @@ def status(argv: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    p.add_argument("out", metavar="DIR", type=pathlib.Path, help="a sweep directory")
+    p.add_argument("out", metavar="DIR", type=named_path, help="a sweep directory")
     p.add_argument("--once", action="store_true", help="print once (always so in a pipe)")
     args = p.parse_args(argv)
 

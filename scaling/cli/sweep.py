@@ -2,15 +2,17 @@
 
 import argparse
 import dataclasses
-import json
 import pathlib
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from scaling.cli.flags import EXAMPLES, load_config_dict
+from scaling.cli.options import named_path
 from scaling.cli.run import add_run_arguments
 from scaling.errors import UserError
+from scaling.interrupt import leaving_when_asked
+from scaling.limits import check_path
 
 DESCRIPTION = f"""\
 Run every run of a sweep config. The same command again goes on: what is complete is skipped, what
@@ -22,6 +24,7 @@ config flags:
 EPILOG = """\
 exit status: 0 every run is complete or diverged, 1 some runs were given up, 2 bad input (nothing
              was launched), 75 interrupted and saved: run the same command again
+signals:     TERM, Ctrl-C, HUP, USR1 and USR2 save what runs on this machine and exit 75
 
 examples:
   scaling plan  --config=configs/ladder.py                                what will it cost?
@@ -44,7 +47,7 @@ def parser(launcher: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    p.add_argument("--out", metavar="DIR", type=pathlib.Path, required=True, help="of this sweep")
+    p.add_argument("--out", metavar="DIR", type=named_path, required=True, help="of this sweep")
     p.add_argument(
         "--launcher",
         default="local",
@@ -66,6 +69,7 @@ def parser(launcher: str) -> argparse.ArgumentParser:
     return p
 
 
+@leaving_when_asked()
 def sweep(argv: list[str]) -> int:
     """The verb. Returns the exit status."""
     words = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -90,6 +94,7 @@ def sweep(argv: list[str]) -> int:
 
     if args.checkpoint_every:
         Duration.parse(args.checkpoint_every, field="--checkpoint-every")
+    check_path(args.out, "--out")
     out = args.out.absolute()
     pricer = Pricer(cache_dir=args.cache_dir)
     wanted = expand(loose, pricer=pricer, max_runs=None if args.yes else MAX_RUNS)
@@ -118,7 +123,16 @@ def _launch(
     from scaling.sweep import snapshot, write_sweep
     from scaling.sweep.orchestrate import Orchestrator
     from scaling.sweep.settings import write_settings
+    from scaling.sweep.withheld import hand_over, withheld
 
+    secrets = withheld(wanted.runs)
+    if secrets and (args.prepare or not launcher.hands_over):
+        how = "--prepare" if args.prepare else f"--launcher={args.launcher}"
+        raise UserError(
+            f"{how}: {', '.join(secrets)} holds what looks like a secret, which is not written to "
+            "sweep.json and cannot be handed to the jobs this way; name it otherwise"
+        )
+    hand_over(secrets)
     display = Display({spec.run_id: spec.name for spec in wanted.runs})
     try:
         with Lease(out / "launch") as lease:
@@ -186,14 +200,14 @@ def _check_out(out: pathlib.Path, wanted: Any, keep_code: bool) -> None:
 
 
 def _check_records(out: pathlib.Path, wanted: Any, snapshot: Mapping[str, Any]) -> None:
+    from scaling.record import read_record
+
     for spec in wanted.runs:
         try:
-            record = json.loads((out / "runs" / spec.run_id / "record.json").read_text())
-            code = record["code"]
-            ran = code["source_hash"]
-        except (OSError, ValueError, KeyError, TypeError):
+            code = read_record(out / "runs" / spec.run_id)["code"]
+        except UserError:
             continue  # Not finished, or damaged: it will be run.
-        if ran != snapshot["source_hash"]:
+        if code["source_hash"] != snapshot["source_hash"]:
             raise UserError(
                 f"run {spec.run_id} ({spec.name}) in {out} has a record made by other code "
                 f"({_code(code)}) than this sweep's ({_code(snapshot)}); "

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from scaling.cli.show import printable
+from scaling.terminal import printable
 
 _LINE_SECONDS = 30.0
 _LIVE_SECONDS = 0.5

@@ -1,14 +1,14 @@
 """`scaling train`: one config, one record."""
 
-import argparse
 import logging
 import os
-import pathlib
 import sys
 
 from scaling.cli.flags import EXAMPLES, Parser, open_config
+from scaling.cli.options import named_path
 from scaling.durations import Duration
 from scaling.errors import UserError
+from scaling.interrupt import EXIT_AGAIN, leaving_when_asked
 from scaling.resolve import resolve
 
 HELP = f"""\
@@ -21,6 +21,8 @@ config flags:
 EPILOG = """\
 exit status: 0 complete or diverged (the record says which), 1 failed, 2 bad input,
              75 interrupted and saved: run the same command again
+signals:     TERM, Ctrl-C, HUP, USR1 and USR2 (`sbatch --signal=USR1@120`) save and exit 75; a
+             second Ctrl-C stops at once; under nohup a HUP is ignored
 
 examples:
   scaling train --config=configs/tiny.py --workdir=runs/tiny
@@ -38,13 +40,13 @@ def parser() -> Parser:
         description=HELP,
         epilog=EPILOG,
     )
-    p.add_argument("--workdir", type=_workdir, required=True, help="directory of this run")
+    p.add_argument("--workdir", type=named_path, required=True, help="directory of this run")
     p.add_argument("--mesh", help="axis sizes, such as data:2,fsdp:2,tensor:2 (default: all data)")
     p.add_argument("--checkpoint-every", default="10%", help="such as '500 steps' (default 10%%)")
     p.add_argument("--keep-last", type=int, default=2, help="newest checkpoints kept (default 2)")
     p.add_argument("--keep-every", type=int, help="keep checkpoints at multiples of this step too")
     p.add_argument("--wandb", metavar="PROJECT", help="mirror metrics to Weights & Biases")
-    p.add_argument("--cache-dir", type=pathlib.Path, help="corpora and compiled programs")
+    p.add_argument("--cache-dir", type=named_path, help="corpora and compiled programs")
     p.add_argument("--strict", action="store_true", help="a diverged run exits with status 1")
     p.add_argument("--quiet", action="store_true", help="no progress line")
     p.add_argument(
@@ -55,13 +57,7 @@ def parser() -> Parser:
     return p
 
 
-def _workdir(text: str) -> pathlib.Path:
-    # An unset variable of a script (--workdir=$DIR) must not mean the directory one stands in.
-    if not text:
-        raise argparse.ArgumentTypeError("it is empty; name a directory")
-    return pathlib.Path(text)
-
-
+@leaving_when_asked()
 def train(argv: list[str]) -> int:
     """The verb. Returns the exit status."""
     # Bad configs are refused before jax is imported by anything below.
@@ -70,7 +66,6 @@ def train(argv: list[str]) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     n_processes = join(args.distributed) if args.distributed else 1
     from scaling.checkpoint import CheckpointError
-    from scaling.interrupt import EXIT_AGAIN
     from scaling.lease import LeaseLost
     from scaling.prepare import RunArgs
     from scaling.train import train as run

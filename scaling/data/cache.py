@@ -14,8 +14,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from scaling.errors import UserError
+from scaling.reading import read_json
 
-_FORMAT = 1  # Part of every key: a new layout never meets an old directory.
+_FORMAT = 2  # Part of every key: a new layout never meets an old directory.
 _SIZES = "sizes.json"
 
 
@@ -68,9 +69,9 @@ def _find(home: Path, key: str) -> Path | None:
 
 def _intact(directory: Path) -> bool:
     try:
-        sizes = json.loads((directory / _SIZES).read_text())
+        sizes = read_json(directory / _SIZES, {str: int})
         return all((directory / name).stat().st_size == size for name, size in sizes.items())
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, UserError):
         return False
 
 

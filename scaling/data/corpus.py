@@ -6,35 +6,37 @@ a row, D documents.
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scaling.config import DataConfig
-from scaling.data.hashing import key_of, mix
 from scaling.data.source import OpenSource, Place
 from scaling.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
 class TokenFile:
-    """A memory-mapped file of `size` integers; pickles as its path."""
+    """A memory-mapped file: `size` integers after `offset` bytes of header. Pickles as its path."""
 
     path: Path
     dtype: str
     size: int
+    offset: int = 0
 
     @functools.cached_property
     def data(self) -> np.ndarray:
         if self.size == 0:
             return np.zeros(0, self.dtype)
         # A plain view: slicing np.memmap itself costs ten times as much.
-        return np.memmap(self.path, self.dtype, "r", shape=(self.size,)).view(np.ndarray)
+        mapped = np.memmap(self.path, self.dtype, "r", self.offset, shape=(self.size,))
+        return mapped.view(np.ndarray)
 
     def __getstate__(self):
-        return {"path": self.path, "dtype": self.dtype, "size": self.size}
+        fields = ("path", "dtype", "size", "offset")
+        return {name: getattr(self, name) for name in fields}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Corpus:
     has_boundaries: whether `starts` are documents, not just files. names: the D names; lazy.
     widths: bytes of text behind every token (same positions), or None: see `one_byte`.
     one_byte: every token but the separator is one byte of text. opened: every document begins with
-    the separator.
+    the separator. shards: (D,) bool, documents that are no documents but whole raw files.
     """
 
     files: tuple[TokenFile, ...]
@@ -58,6 +60,7 @@ class Corpus:
     widths: TokenFile | None = None
     one_byte: bool = False
     opened: bool = False
+    shards: np.ndarray | None = None
 
     @property
     def n_tokens(self) -> int:
@@ -119,59 +122,6 @@ class Stream:
             out.append((first, first + n, at - start))
             at, piece = at + n, piece + 1
         return out
-
-
-def whole(corpus: Corpus) -> Stream:
-    """Every document of the corpus."""
-    return _stream(corpus, corpus.starts[:-1], corpus.starts[1:], corpus.n_documents)
-
-
-def split(corpus: Corpus, fraction: float, seed: int) -> tuple[Stream, Stream]:
-    """(training, held-out) streams without a document in common.
-
-    A document is held out when the hash of its key and `seed` is below `fraction`, whatever else
-    is in the corpus. Where that gives less than half of `fraction` in tokens (few documents, of
-    uneven length), those with the next hashes follow. A corpus of one document is cut: its last
-    `fraction` of tokens is held out.
-    """
-    if fraction <= 0.0:
-        raise UserError(
-            "data.val_fraction=0 leaves no document to evaluate on; "
-            "hold out a share such as 0.05, or name separate validation files"
-        )
-    if corpus.n_documents == 1:
-        cut = min(max(round(corpus.n_tokens * (1 - fraction)), 1), max(corpus.n_tokens - 1, 1))
-        ends = np.array([0, cut, corpus.n_tokens])
-        return tuple(_stream(corpus, ends[i : i + 1], ends[i + 1 : i + 2], 1) for i in (0, 1))
-    hashes = mix(corpus.keys ^ np.uint64(key_of("split", seed)))
-    order = np.argsort(hashes, kind="stable")
-    below = np.count_nonzero(hashes < np.uint64(int(fraction * 2**63)) * np.uint64(2))
-    tokens = np.cumsum(np.diff(corpus.starts)[order])
-    enough = np.searchsorted(tokens, fraction / 2 * corpus.n_tokens) + 1
-    held_out = np.zeros(corpus.n_documents, bool)
-    held_out[order[: min(max(below, enough), corpus.n_documents - 1)]] = True
-    return _select(corpus, ~held_out), _select(corpus, held_out)
-
-
-def _select(corpus: Corpus, chosen: np.ndarray) -> Stream:
-    edges = np.diff(np.concatenate([[False], chosen, [False]]).astype(np.int8))
-    begins = corpus.starts[np.flatnonzero(edges == 1)]
-    ends = corpus.starts[np.flatnonzero(edges == -1)]
-    return _stream(corpus, begins, ends, int(chosen.sum()))
-
-
-def _stream(corpus: Corpus, begins: np.ndarray, ends: np.ndarray, n_documents: int) -> Stream:
-    """Ordered pieces: empty ones dropped, touching ones joined, cut where a file ends."""
-    full = ends > begins
-    begins, ends = begins[full], ends[full]
-    apart = begins[1:] != ends[:-1]
-    begins, ends = begins[np.r_[True, apart][: len(begins)]], ends[np.r_[apart, True][: len(ends)]]
-    borders = np.unique(corpus.file_ends)
-    piece = np.searchsorted(ends, borders, "right")
-    borders, piece = borders[piece < len(ends)], piece[piece < len(ends)]
-    inside = borders[begins[piece] < borders]
-    begins, ends = np.sort(np.r_[begins, inside]), np.sort(np.r_[ends, inside])
-    return Stream(corpus, begins, np.cumsum(ends - begins), n_documents)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -286,6 +236,7 @@ def open_corpus(
     manifest: str,
     decode: Callable[[np.ndarray], str],
     facts: dict[str, Any],
+    warnings: Sequence[str] = (),
 ) -> OpenSource:
     """Rows of both splits. Raises UserError when a split is shorter than one row, or when document
     boundaries are asked for and unknown."""
@@ -308,5 +259,14 @@ def open_corpus(
         "documents": {"train": train.n_documents, "validation": validation.n_documents},
         "tokens": {"train": train.n_tokens, "validation": validation.n_tokens},
         "rows": {"train": rows[0].n_rows, "validation": rows[1].n_rows},
+        "held_out_share": validation.n_tokens / (train.n_tokens + validation.n_tokens),
     }
-    return OpenSource(rows[0], rows[1], vocab_size, manifest, decode, counts | facts)
+    return OpenSource(
+        rows[0],
+        rows[1],
+        vocab_size,
+        manifest,
+        decode,
+        counts | facts,
+        warnings=tuple(warnings),
+    )

@@ -1,6 +1,6 @@
 """From documents to a tokenised corpus in the cache. Shared by every source that reads text.
 
-Layout of a corpus directory: tokens.bin (separator, document, separator, document, ...),
+Layout of a corpus directory: tokens.bin (separator, document, separator, document, ...; or none),
 widths.bin (uint32 bytes behind each token; only with a tokenizer), starts.npy, keys.npy,
 names.txt (one JSON string per line) and meta.json.
 """
@@ -18,24 +18,32 @@ import numpy as np
 
 from scaling.config import DataConfig
 from scaling.data.cache import build_once
-from scaling.data.corpus import Corpus, TokenFile, open_corpus, split, whole
+from scaling.data.corpus import Corpus, TokenFile, open_corpus
 from scaling.data.encoders import Encoder
+from scaling.data.leaks import apart, same_keys
 from scaling.data.source import OpenSource
+from scaling.data.split import split
+from scaling.data.tally import MOST_FILES, FileTally, by_format, warnings_of
 from scaling.errors import UserError
+from scaling.reading import loads, read_json
 
 _LOG = logging.getLogger(__name__)
 _BATCH_BYTES = 4_000_000
 _SEVERAL = 5
+_META = {"n_tokens": int, "dtype": str, "separator": (int, None), "manifest": str}
+_META |= {"n_bytes": int, "n_duplicates": int, "skipped": dict}
 
 
 @dataclasses.dataclass(frozen=True)
 class Document:
-    """`key` decides the split (None: the content does); `fault` says why it cannot be used."""
+    """`key` decides the split (None: the content does); `fault` says why it cannot be used; `file`
+    counts it."""
 
     name: str
     data: bytes
     key: str | None = None
     fault: str | None = None
+    file: FileTally | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +57,7 @@ class Names:
         return self.path.read_text().splitlines()
 
     def __call__(self, document: int) -> str:
-        return json.loads(self._lines[document])
+        return loads(self._lines[document], str(self.path), str)
 
     def __getstate__(self):
         return {"path": self.path}
@@ -61,28 +69,35 @@ def open_documents(
     train: Callable[[], Path],
     validation: Callable[[], Path] | None = None,
 ) -> OpenSource:
-    """Opens built corpora; without a separate validation corpus, documents are split."""
+    """Opens built corpora; without a separate validation corpus, documents are split.
+
+    Documents of a separate validation corpus are left out of training, wherever they come from.
+    """
     corpus, meta = load_corpus(train())
-    facts = {
-        "bytes": meta["n_bytes"],
-        "duplicates": meta["n_duplicates"],
-        "skipped": meta["skipped"],
-    }
-    manifest = meta["manifest"]
+    facts, manifest, warnings = _facts(meta), meta["manifest"], meta["warnings"]
     if validation is None:
-        streams = split(corpus, config.val_fraction, config.seed)
+        parts = split(corpus, config.val_fraction, config.seed)
     else:
         held_out, held_out_meta = load_corpus(validation())
-        streams = whole(corpus), whole(held_out)
+        parts = apart(corpus, held_out, same_keys(corpus, held_out), config.name)
         manifest = hashlib.sha256(f"{manifest} {held_out_meta['manifest']}".encode()).hexdigest()
+        facts["validation"] = _facts(held_out_meta)
+        warnings = warnings + held_out_meta["warnings"]
     return open_corpus(
         config,
-        *streams,
+        parts.train,
+        parts.validation,
         vocab_size=encoder.vocab_size,
         manifest=manifest,
         decode=encoder.decode,
-        facts=facts,
+        facts=facts | parts.facts,
+        warnings=(*warnings, *parts.warnings),
     )
+
+
+def _facts(meta: dict[str, Any]) -> dict[str, Any]:
+    out = {"bytes": meta["n_bytes"], "duplicates": meta["n_duplicates"], "skipped": meta["skipped"]}
+    return out | {name: meta[name] for name in ("formats", "files") if meta[name]}
 
 
 def build_corpus(
@@ -98,7 +113,7 @@ def build_corpus(
 
 def load_corpus(directory: Path) -> tuple[Corpus, dict[str, Any]]:
     """(corpus, meta) of a built directory."""
-    meta = json.loads((directory / "meta.json").read_text())
+    meta = read_json(directory / "meta.json", _META)
     n = meta["n_tokens"]
     has_widths = (directory / "widths.bin").exists()
     corpus = Corpus(
@@ -109,7 +124,7 @@ def load_corpus(directory: Path) -> tuple[Corpus, dict[str, Any]]:
         separator=meta["separator"],
         widths=TokenFile(directory / "widths.bin", "uint32", n) if has_widths else None,
         one_byte=not has_widths,
-        opened=True,
+        opened=meta["separator"] is not None,
     )
     return corpus, meta
 
@@ -125,6 +140,7 @@ class _Builder:
         self.n_bytes = self.n_duplicates = 0
         self.n_skipped = 0
         self.skipped: list[str] = []
+        self.files: list[FileTally] = []
 
     def run(self, documents: Iterable[Document]) -> str:
         """Returns the hex hash that names the corpus."""
@@ -140,19 +156,28 @@ class _Builder:
         if not self.encoder.has_widths:
             (self.draft / "widths.bin").unlink()
         if not self.keys:
-            raise UserError("the corpus is empty: no document with text in it was found")
+            raise UserError(
+                f"the corpus is empty: no document with text in it was found{self._such_as()}"
+            )
         np.save(self.draft / "starts.npy", np.array(self.starts, np.int64))
         np.save(self.draft / "keys.npy", np.array(self.keys, np.uint64))
         text = "\n".join(sorted(self.manifest))
         manifest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-        self._write_meta(manifest)
-        return hashlib.sha256(f"{manifest} {self.encoder.identity}".encode()).hexdigest()
+        meta = json.dumps(self._meta(manifest))
+        (self.draft / "meta.json").write_text(meta)
+        # The counts are part of the name: the same documents may come out of other files.
+        return hashlib.sha256(f"{meta} {self.encoder.identity}".encode()).hexdigest()
 
-    def _write_meta(self, manifest: str) -> None:
+    def _such_as(self) -> str:
+        if not self.n_skipped:
+            return ""
+        return f"; {self.n_skipped} were skipped, such as: {'; '.join(self.skipped)}"
+
+    def _meta(self, manifest: str) -> dict[str, Any]:
         if self.n_skipped:
             some = "; ".join(self.skipped)
             _LOG.warning("skipped %d unusable documents, such as: %s", self.n_skipped, some)
-        meta = {
+        return {
             "n_tokens": self.starts[-1],
             "dtype": self.encoder.dtype,
             "separator": self.encoder.separator,
@@ -160,21 +185,31 @@ class _Builder:
             "n_duplicates": self.n_duplicates,
             "skipped": {"documents": self.n_skipped, "such_as": self.skipped},
             "manifest": manifest,
+            "formats": by_format(self.files),
+            "files": [dataclasses.asdict(file) for file in self.files[:MOST_FILES]],
+            "warnings": warnings_of(self.files),
         }
-        (self.draft / "meta.json").write_text(json.dumps(meta))
 
     def _usable(self, documents: Iterable[Document]) -> Iterator[Document]:
         for document in documents:
+            file = document.file or FileTally("")
+            if document.file and (not self.files or self.files[-1] is not file):
+                self.files.append(file)
             fault = document.fault or self.encoder.fault(document.data)
             if fault is not None:
                 self._refuse(f"{document.name}: {fault}")
+                file.skipped += 1
                 continue
             digest = hashlib.sha256(document.data).digest()
             if digest in self.seen:
                 self.n_duplicates += 1
+                file.duplicates += 1
                 continue
             if not document.data:
+                file.empty += 1
                 continue
+            file.documents += 1
+            file.bytes += len(document.data)
             self.seen.add(digest)
             self.manifest.append(f"{document.name}\0{digest.hex()}")
             key = digest
@@ -192,14 +227,15 @@ class _Builder:
             self.skipped.append(message)
 
     def _encode(self, texts: list[bytes], tokens: BinaryIO, widths: BinaryIO) -> None:
-        opening = np.array([self.encoder.separator], self.encoder.dtype)
+        separator = self.encoder.separator
+        opening = np.array([] if separator is None else [separator], self.encoder.dtype)
         for ids, n_bytes in self.encoder.encode(texts):
             opening.tofile(tokens)
             ids.astype(self.encoder.dtype).tofile(tokens)
             if n_bytes is not None:
-                np.zeros(1, np.uint32).tofile(widths)
+                np.zeros(len(opening), np.uint32).tofile(widths)
                 n_bytes.astype(np.uint32).tofile(widths)
-            self.starts.append(self.starts[-1] + 1 + len(ids))
+            self.starts.append(self.starts[-1] + len(opening) + len(ids))
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:

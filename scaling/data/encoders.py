@@ -6,17 +6,20 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from scaling.errors import UserError
+from scaling.errors import UserError, unknown
 
+NEW, NONE = "new", "none"
+"""Values of `data.text.separator` that are no token."""
 Encoded = tuple[np.ndarray, np.ndarray | None]
 """(token ids, bytes of text behind each), both (n,); the second is None for bytes."""
 
 
 class Encoder(Protocol):
-    """separator: the token put before every document. identity: what the tokens depend on."""
+    """separator: the token put before every document, or None. identity: what the tokens depend
+    on."""
 
     vocab_size: int
-    separator: int
+    separator: int | None
     dtype: str
     has_widths: bool
     identity: str
@@ -61,12 +64,17 @@ class ByteEncoder:
 
 
 class TokenizerEncoder:
-    """The ids of a tokenizer file, plus one new id, the largest, between documents."""
+    """The ids of a tokenizer file, and what stands before every document.
+
+    separator: NEW for one id more than the tokenizer has, the largest; NONE; or one of the
+    tokenizer's own tokens, which then means nothing else (text that spells it is encoded as text).
+    """
 
     has_widths = True
 
-    def __init__(self, path: Path):
-        """Raises UserError when the file is not a tokenizer or the library is missing."""
+    def __init__(self, path: Path, separator: str = NEW):
+        """Raises UserError when the file is not a tokenizer, has no such token, or the library is
+        missing."""
         try:
             from tokenizers import Tokenizer
         except ImportError as error:
@@ -83,10 +91,19 @@ class TokenizerEncoder:
             ) from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self.separator = max(self._tokenizer.get_vocab(with_added_tokens=True).values()) + 1
-        self.vocab_size = self.separator + 1
-        self.dtype = "uint16" if self.vocab_size <= 2**16 else "uint32"
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
+        self.vocab_size = max(vocabulary.values()) + 1
         self.identity = hashlib.sha256(text).hexdigest()
+        if separator == NEW:
+            self.separator = self.vocab_size
+            self.vocab_size += 1
+        else:
+            self.identity += f" {separator}"
+            self._tokenizer.encode_special_tokens = True
+            if separator != NONE and separator not in vocabulary:
+                raise unknown("data.text.separator", separator, [NEW, NONE, *vocabulary])
+            self.separator = vocabulary.get(separator) if separator != NONE else None
+        self.dtype = "uint16" if self.vocab_size <= 2**16 else "uint32"
 
     def fault(self, data: bytes) -> str | None:
         return utf8_fault(data)
@@ -100,6 +117,8 @@ class TokenizerEncoder:
         ]
 
     def decode(self, ids: np.ndarray) -> str:
+        if self.separator is None:
+            return self._tokenizer.decode(ids.tolist(), skip_special_tokens=False)
         pieces = np.split(ids, np.flatnonzero(ids == self.separator))
         texts = [p[p != self.separator].tolist() for p in pieces]
         return "\0".join(self._tokenizer.decode(t, skip_special_tokens=False) for t in texts)

@@ -13,6 +13,7 @@ import numpy as np
 from scaling.data.hashing import shuffled
 from scaling.data.source import Rows
 from scaling.errors import UserError
+from scaling.files import stored
 
 Batch = dict[str, np.ndarray]
 _CHUNK_TOKENS = 1 << 16
@@ -122,7 +123,7 @@ class BatchIterator:
 
 def check_fingerprint(saved: dict[str, Any], current: dict[str, Any]) -> None:
     """Raises UserError naming the first few differences of two fingerprints."""
-    old, new = _flatten(saved), _flatten(current)
+    old, new = _flatten(saved), _flatten(stored(current))
     differ = [
         f"{key} was {old.get(key)!r}, is {new.get(key)!r}"
         for key in sorted(old.keys() | new.keys())
@@ -141,7 +142,7 @@ def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, dict):
             out |= _flatten(value, f"{prefix}{key}.")
         else:
-            out[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
+            out[f"{prefix}{key}"] = value
     return out
 
 

@@ -52,7 +52,8 @@ class Pipeline:
     vocab_size; entropy_rate, row_entropy (nats per token, None unless synthetic; see
     `scaling.data.source.OpenSource`).
     unique_tokens: predictions in one epoch, None when endless. bytes_per_token: UTF-8 bytes over
-    predictions of the evaluation rows, None when the tokens stand for no text. fingerprint:
+    predictions of the evaluation rows, None when the tokens stand for no text. warnings: sentences
+    about the data for the record. fingerprint:
     JSON-ready; equal fingerprints mean equal batches.
 
     A batch has tokens (inputs) and targets (B, T) int32, and weights (B, T) float32, 1 where the
@@ -67,6 +68,7 @@ class Pipeline:
         self._order = Order(source.train.n_rows, key_of("order", seed))
         self.vocab_size = source.vocab_size
         self.entropy_rate, self.row_entropy = source.entropy_rate, source.row_entropy
+        self.warnings = source.warnings
         n_rows = source.train.n_rows
         self.unique_tokens = None if n_rows is None else n_rows * data.seq_len
         self._eval_ids = _held_out_rows(source.validation.n_rows, n_rows_eval)

@@ -51,7 +51,8 @@ class OpenSource:
     manifest: sha256 (hex) of the content. facts: JSON-ready counts for `scaling data stats`.
     entropy_rate: of the endless process. row_entropy: mean entropy of the T targets of a row given
     the row so far, the least loss that any model can reach. entropy_bounds: a certain interval
-    around entropy_rate, or the same number twice.
+    around entropy_rate, or the same number twice. warnings: what a reader of a record of a run on
+    the source should know, one sentence each.
     """
 
     train: Rows
@@ -63,6 +64,7 @@ class OpenSource:
     entropy_rate: float | None = None
     row_entropy: float | None = None
     entropy_bounds: tuple[float, float] | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def show_ids(tokens: np.ndarray) -> str:

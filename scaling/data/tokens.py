@@ -1,22 +1,27 @@
-"""Files of token ids, memory-mapped: raw (nanoGPT's train.bin) or Megatron's .bin beside .idx."""
+"""Files of token ids, memory-mapped: raw, or a container that says what it holds."""
 
 import dataclasses
 import hashlib
-import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from scaling.config import DataConfig, spec
-from scaling.data.cache import build_once, key_of_files
-from scaling.data.corpus import Corpus, TokenFile, open_corpus, split, whole
+from scaling.data.containers.detect import layout_of
+from scaling.data.containers.layout import Layout
+from scaling.data.containers.raw import DTYPES
+from scaling.data.corpus import Corpus, TokenFile, open_corpus
 from scaling.data.files import find_files, short_names
 from scaling.data.hashing import key_of, mix
-from scaling.data.megatron import read_index
+from scaling.data.leaks import apart, same_tokens
+from scaling.data.scan import Scan, check_ids, check_no_header, scan
 from scaling.data.source import OpenSource, show_ids
+from scaling.data.split import split
+from scaling.data.tally import MOST_FILES
 from scaling.errors import UserError
 
-_CHUNK = 1 << 22
+_SPARSE = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,131 +38,125 @@ class DocumentNames:
 
 @dataclasses.dataclass(frozen=True)
 class Tokens:
-    """A .bin file with an .idx beside it is Megatron's, any other is raw `dtype`.
+    """llm.c, .npy, lit-gpt and Megatron files are known by their headers, any other is raw `dtype`.
 
-    Documents come from the index, or begin at every `separator`; with neither, a file is one
-    document. A document's number in its file decides its split.
+    Documents come from an index, or begin at every `separator`, and a document's number in its file
+    decides its split; with neither, the end of every file is held out.
     """
 
     paths: tuple[str, ...] = spec((), "token files or globs (*.bin)")
     validation: tuple[str, ...] = spec((), "token files held out; empty: a share of `paths`")
-    dtype: str = spec("uint16", "integer type of raw files", choices=("uint16", "uint32"))
+    dtype: str = spec(
+        "auto",
+        "integer type of raw files; auto: uint16, refused where the bytes speak against it",
+        choices=("auto", *DTYPES),
+    )
     vocab_size: int | None = spec(None, "ids are below this (None: largest id + 1)", low=1)
     separator: int | None = spec(None, "the token between documents (such as <|endoftext|>)", low=0)
 
     def open(self, data: DataConfig, *, seed: int, cache: Path) -> OpenSource:
-        """Raises UserError for files of odd length, truncated ones, and ids beyond the vocabulary,
-        naming the first."""
-        corpus, manifest, largest = self._corpus(self.paths, "data.tokens.paths", cache)
-        if not self.validation:
-            streams = split(corpus, data.val_fraction, data.seed)
-        else:
-            held_out, other, top = self._corpus(self.validation, "data.tokens.validation", cache)
-            streams = whole(corpus), whole(held_out)
-            manifest = hashlib.sha256(f"{manifest} {other}".encode()).hexdigest()
-            largest = max(largest, top)
-        return open_corpus(
-            data,
-            *streams,
-            vocab_size=self.vocab_size or largest + 1,
-            manifest=manifest,
-            decode=show_ids,
-            facts={"largest_id": largest},
-        )
-
-    def _corpus(
-        self, patterns: tuple[str, ...], field: str, cache: Path
-    ) -> tuple[Corpus, str, int]:
-        """(corpus, hash of the content, largest id)."""
-        paths = find_files(patterns, field)
-        names = short_names(paths)
-        files, starts, keys, first = [], [np.zeros(1, np.int64)], [], []
-        digest, largest = hashlib.sha256(), -1
-        indexed = []
-        for path, name in zip(paths, names, strict=True):
-            file, index = self._token_file(path)
-            scan = _scan(file, self.separator, cache)
-            self._check(file, scan["largest"])
-            inner = scan["separators"] if index is None else index[1:-1]
-            base, n = int(starts[-1][-1]), len(inner) + 1
-            first.append(sum(map(len, keys)))
-            starts.append(base + np.append(inner, file.size))
-            keys.append(mix(np.arange(n, dtype=np.uint64) ^ np.uint64(key_of(name))))
-            digest.update(f"{name}\0{scan['sha256']}\n".encode("utf-8", "surrogatepass"))
-            largest = max(largest, scan["largest"])
-            files.append(file)
-            indexed.append(index is not None)
-        corpus = Corpus(
-            files=tuple(files),
-            starts=np.concatenate(starts),
-            keys=np.concatenate(keys),
-            names=DocumentNames(tuple(names), tuple(first)),
-            separator=self.separator,
-            has_boundaries=all(indexed),
-        )
-        if corpus.n_tokens == 0:
-            raise UserError(f"{field}: the corpus is empty ({len(files)} files without a token)")
-        return corpus, digest.hexdigest(), largest
-
-    def _token_file(self, path: Path) -> tuple[TokenFile, np.ndarray | None]:
-        index, dtype = None, self.dtype
-        if path.with_suffix(".idx").exists():
-            dtype, index = read_index(path.with_suffix(".idx"))
-        size, item = path.stat().st_size, np.dtype(dtype).itemsize
-        if size % item:
-            raise UserError(
-                f"{str(path)!r} has {size} bytes, not a multiple of the {item} of {dtype}: "
-                "the file is truncated, or data.tokens.dtype is another"
-            )
-        if index is not None and size != index[-1] * item:
-            raise UserError(
-                f"{str(path)!r} has {size // item} tokens, its index {int(index[-1])}: "
-                "one of the two is truncated"
-            )
-        return TokenFile(path, dtype, size // item), index
-
-    def _check(self, file: TokenFile, largest: int) -> None:
-        """Looks for the position only after the cached scan has found an offender."""
-        limit = 2**31 if self.vocab_size is None else self.vocab_size
+        """Raises UserError for files of odd length, truncated ones, those that are likely of
+        another type, and ids beyond the vocabulary, naming the first."""
+        limit = self.vocab_size or 2**31
         if self.separator is not None and self.separator >= limit:
             raise UserError(
                 f"data.tokens.separator={self.separator} is not below vocab_size={limit}"
             )
-        if 0 <= largest < limit:
-            return
-        for at in range(0, file.size, _CHUNK):
-            chunk = file.data[at : at + _CHUNK]
-            bad = np.flatnonzero((chunk < 0) | (chunk >= limit))
-            if bad.size:
-                raise UserError(
-                    f"{str(file.path)!r}: token id {int(chunk[bad[0]])} at position "
-                    f"{at + int(bad[0])} is not in [0, {limit}); raise data.tokens.vocab_size, or "
-                    "check data.tokens.dtype"
-                )
+        files = _read(self, self.paths, "data.tokens.paths", cache, once=not self.validation)
+        manifest, largest = files.manifest, files.largest
+        facts = {"files": files.facts[:MOST_FILES]}
+        if not self.validation:
+            parts = split(files.corpus, data.val_fraction, data.seed)
+        else:
+            held_out = _read(self, self.validation, "data.tokens.validation", cache, once=False)
+            shared = same_tokens(files.corpus, held_out.corpus)
+            parts = apart(files.corpus, held_out.corpus, shared, "tokens")
+            manifest = hashlib.sha256(f"{manifest} {held_out.manifest}".encode()).hexdigest()
+            largest = max(largest, held_out.largest)
+            facts["validation"] = {"files": held_out.facts[:MOST_FILES]}
+            files.warnings.extend(held_out.warnings)
+        return open_corpus(
+            data,
+            parts.train,
+            parts.validation,
+            vocab_size=self.vocab_size or largest + 1,
+            manifest=manifest,
+            decode=show_ids,
+            facts={"largest_id": largest, **facts, **parts.facts},
+            warnings=(*files.warnings, *parts.warnings),
+        )
 
 
-def _scan(file: TokenFile, separator: int | None, cache: Path) -> dict:
-    """sha256, largest id (2^63 - 1 if any is negative) and separator positions; read once a file.
+@dataclasses.dataclass(frozen=True)
+class _Files:
+    corpus: Corpus
+    manifest: str
+    largest: int
+    facts: list[dict[str, Any]]
+    warnings: list[str]
 
-    The first document of a file needs no separator; a separator at position 0 opens it.
-    """
 
-    def build(draft: Path) -> str:
-        digest, largest, found = hashlib.sha256(), -1, []
-        for at in range(0, file.size, _CHUNK):
-            chunk = file.data[at : at + _CHUNK]
-            digest.update(chunk.tobytes())
-            negative = chunk.dtype.kind == "i" and int(chunk.min()) < 0
-            largest = max(largest, 2**63 - 1 if negative else int(chunk.max()))
-            if separator is not None:
-                found.append(np.flatnonzero(chunk == separator) + at)
-        positions = np.concatenate(found) if found else np.zeros(0, np.int64)
-        np.save(draft / "separators.npy", positions[positions > 0].astype(np.int64))
-        facts = {"sha256": digest.hexdigest(), "largest": largest}
-        (draft / "scan.json").write_text(json.dumps(facts))
-        name = f"scan {facts['sha256']} {file.dtype} {separator}"
-        return hashlib.sha256(name.encode()).hexdigest()
+def _read(
+    options: Tokens, patterns: tuple[str, ...], field: str, cache: Path, *, once: bool
+) -> _Files:
+    """The files that `patterns` name as one corpus; with `once`, copies of a file are left out."""
+    paths = find_files(patterns, field)
+    files, names, starts, keys, first = [], [], [np.zeros(1, np.int64)], [], []
+    shards, indexed, facts, warnings = [], [], [], []
+    digest, largest, seen = hashlib.sha256(), -1, {}
+    for path, name in zip(paths, short_names(paths), strict=True):
+        file, layout, scanned = _open(options, path, cache)
+        original = seen.setdefault((scanned.sha256, file.dtype), name)
+        if once and original != name and file.size:
+            # It would be split in another way, so that one holds what the other holds out.
+            warnings.append(f"{name} is a copy of {original} and left out")
+            continue
+        known = layout.starts is not None
+        inner = layout.starts[1:-1] if known else scanned.separators
+        base, n = int(starts[-1][-1]), len(inner) + 1
+        first.append(sum(map(len, keys)))
+        starts.append(base + np.append(inner, file.size))
+        keys.append(mix(np.arange(n, dtype=np.uint64) ^ np.uint64(key_of(name))))
+        shards.append(np.full(n, not known and options.separator is None))
+        digest.update(f"{name}\0{scanned.sha256}\n".encode("utf-8", "surrogatepass"))
+        largest = max(largest, scanned.largest)
+        files.append(file)
+        names.append(name)
+        indexed.append(known)
+        kind = f"{layout.container} {file.dtype}"
+        facts.append({"name": name, "format": kind, "documents": n, "tokens": file.size})
+        warnings += [layout.doubt] if layout.doubt else []
+    corpus = Corpus(
+        files=tuple(files),
+        starts=np.concatenate(starts),
+        keys=np.concatenate(keys),
+        names=DocumentNames(tuple(names), tuple(first)),
+        separator=options.separator,
+        has_boundaries=all(indexed),
+        shards=np.concatenate(shards),
+    )
+    if corpus.n_tokens == 0:
+        raise UserError(f"{field}: the corpus is empty ({len(files)} files without a token)")
+    if options.separator is not None and corpus.n_documents == len(files) and not all(indexed):
+        warnings.append(
+            f"data.tokens.separator={options.separator} stands between no documents of {field}: "
+            "each file is one"
+        )
+    return _Files(corpus, digest.hexdigest(), largest, facts, warnings)
 
-    directory = build_once(cache, key_of_files([file.path], "scan", file.dtype, separator), build)
-    facts = json.loads((directory / "scan.json").read_text())
-    return facts | {"separators": np.load(directory / "separators.npy")}
+
+def _open(options: Tokens, path: Path, cache: Path) -> tuple[TokenFile, Layout, Scan]:
+    layout = layout_of(path, options.dtype)
+    file = TokenFile(path, layout.dtype, layout.size, layout.offset)
+    scanned = scan(file, options.separator, cache)
+    check_ids(file, scanned, options.vocab_size)
+    if layout.container == "raw" and options.dtype == "auto":
+        check_no_header(file, scanned)
+    sparse = scanned.largest + 1 > _SPARSE * scanned.n_distinct
+    if options.vocab_size is None and sparse and file.size > _SPARSE * (scanned.largest + 1):
+        doubt = (
+            f"{path.name}: ids reach {scanned.largest:,}, but only {scanned.n_distinct:,} are "
+            "used; check data.tokens.dtype, or say data.tokens.vocab_size"
+        )
+        layout = dataclasses.replace(layout, doubt=f"{layout.doubt}; {doubt}".lstrip("; "))
+    return file, layout, scanned

@@ -5,51 +5,52 @@ loss, and dotted columns (params.total, config.lr); what nobody mapped is kept u
 place of other people's facts in a record.
 """
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
+from scaling.analysis.tables import status, units
+from scaling.analysis.tables.cells import missing, numbers, row_names
+from scaling.analysis.tables.choose import rename, require
+from scaling.analysis.tables.doubts import doubts
+from scaling.analysis.tables.foreign.proposal import proposal
+from scaling.analysis.tables.names import quoted
+from scaling.analysis.tables.read import read
 from scaling.errors import UserError, unknown
-from scaling.record import STATUSES, schema
+from scaling.record import schema
 
 NEEDED = ("n_params", "n_tokens", "loss")
-_COUNTS = MappingProxyType({"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12})
-_NATS_PER_BIT = float(np.log(2.0))
-_STATUS = MappingProxyType(
-    {status: status for status in STATUSES}
-    | dict.fromkeys(("completed", "finished", "success", "done"), "complete")
-    | dict.fromkeys(("crashed", "error", "failure"), "failed")
-    | dict.fromkeys(("killed", "preempted", "preempting", "cancelled", "canceled"), "interrupted")
-)
 
 
 def to_records(
     raw: pd.DataFrame,
     mapping: Mapping[str, str],
-    units: Mapping[str, str] | None = None,
+    stated: Mapping[str, str] | None = None,
     *,
     source: str,
 ) -> tuple[pd.DataFrame, list[str]]:
     """The table in our columns and units (tokens, parameters, FLOPs, nats), and what was noticed.
 
     mapping: our name -> a column of `raw`; a column that has one of our names already needs none.
-    units: our name -> K, M, B, T, bits, perplexity, PF-days or a factor. source: kept in
-    extra.imported_from. Raises UserError for names that do not exist, for values that are no
-    numbers, and when n_params, n_tokens or loss can neither be found nor computed.
+    stated: our name -> K, M, B, T, bits, perplexity, PF-days or a factor (--unit). source: kept
+    in extra.imported_from. Raises UserError for names that do not exist, for values that are no
+    numbers or cannot be in our units (see `doubts`), and when n_params, n_tokens or loss can
+    neither be found nor computed.
     """
+    raw, notices = read(raw)
     if raw.empty:
         raise UserError(f"{source} holds no rows")
     mapping = _complete(raw, mapping)
-    table = pd.DataFrame({ours: raw[theirs] for ours, theirs in mapping.items()})
-    notices = [f"{ours} is column {theirs!r}" for ours, theirs in mapping.items() if ours != theirs]
-    for name in _numeric(table):
-        table[name] = _numbers(table[name])
-    for name, unit in (units or {}).items():
-        if name not in table:
-            raise unknown("mapped column", name, table.columns)
-        table[name] = _conversion(name, unit)(table[name])
+    for name in (stated or {}).keys() - mapping.keys():
+        raise unknown("mapped column", name, mapping)
+    found, more = rename(raw, mapping, stated)
+    notices += [
+        f"{ours} is column {theirs!r}" for ours, theirs in mapping.items() if ours != theirs
+    ]
+    notices += more
+    table = found[list(mapping)]
+    table = table.assign(**{name: _numbers(table[name]) for name in _numeric(table)})
     notices += _derive(table)
     _require(table, raw, source)
     notices += _label(table, source)
@@ -77,9 +78,12 @@ def _complete(raw: pd.DataFrame, mapping: Mapping[str, str]) -> dict[str, str]:
         if not is_ours(ours):
             raise unknown("column of a record", ours, schema()["properties"])
         if theirs not in raw:
-            raise unknown("column", theirs, map(str, raw.columns))
+            require(raw, [theirs])
     used = set(mapping.values())
     same = {c: c for c in map(str, raw.columns) if is_ours(c) and c not in used | mapping.keys()}
+    ended, _ = status.find(raw)
+    if ended is not None and "status" not in mapping | same:
+        same["status"] = ended
     return dict(mapping) | same
 
 
@@ -95,37 +99,15 @@ def _numeric(table: pd.DataFrame) -> list[str]:
 
 
 def _numbers(column: pd.Series) -> pd.Series:
-    values = pd.to_numeric(column, errors="coerce").astype(float)
-    words = column.astype(str).str.strip().str.lower()
-    bad = values.isna() & column.notna() & ~words.isin(("", "nan", "none", "null"))
+    """What `rename` left as text is no number, or of a quantity that it does not know."""
+    values, bad, _ = numbers(column)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise UserError(
-            f"column {column.name!r}: {column.iloc[row]!r} in row {row + 1} is not a number; take "
-            "units out of the cells and give them with --unit"
+            f"column {column.name!r}: {column.iloc[row]!r} in {row_names(column.index, bad)} is "
+            "not a number; mend or empty the cell, or delete a row that is no run"
         )
-    return values
-
-
-def _conversion(name: str, unit: str) -> Callable[[pd.Series], pd.Series]:
-    """From `unit` to ours. Raises UserError for a unit that means nothing for this column."""
-    factors: dict[str, float] = {}
-    if name.startswith(("n_params", "params.", "n_tokens", "n_steps", "flops")):
-        factors |= _COUNTS
-    if name.startswith("flops"):
-        factors["PF-days"] = 1e15 * 86400
-    if name.startswith(("loss", "evals.")):
-        factors["bits"] = _NATS_PER_BIT
-        if unit == "perplexity":
-            return np.log
-    try:
-        factor = factors[unit] if unit in factors else float(unit)
-    except ValueError:
-        known = [*factors, "a number"] + ["perplexity"] * ("bits" in factors)
-        raise unknown(f"unit of {name}", unit, known) from None
-    if not (np.isfinite(factor) and factor > 0):
-        raise UserError(f"--unit {name}={unit}: the factor must be positive and finite")
-    return lambda values: values * factor
+    return pd.Series(values, index=column.index)
 
 
 def _derive(table: pd.DataFrame) -> list[str]:
@@ -157,15 +139,19 @@ def _derive(table: pd.DataFrame) -> list[str]:
 def _require(table: pd.DataFrame, raw: pd.DataFrame, source: str) -> None:
     missing = [name for name in NEEDED if name not in table]
     if missing:
-        wanted = ",".join(f"{name}=COLUMN" for name in missing)
+        guess = proposal(raw.columns, missing)
+        wanted = ",".join(f"{name}={quoted(guess.get(name, 'COLUMN'))}" for name in missing)
         columns = ", ".join(map(str, raw.columns))
-        raise UserError(f"{source}: say --map {wanted}; its columns are: {columns}")
+        hint = raw.attrs.get("hint")
+        raise UserError(
+            f"{source}: say --map {wanted}; its columns are: {columns}" + (f"; {hint}" * bool(hint))
+        )
     for name in ("n_params", "n_tokens"):
-        bad = np.flatnonzero(~(table[name] > 0) & table["loss"].notna())
-        if len(bad):
+        bad = (~(table[name] > 0) & table["loss"].notna()).to_numpy(bool)
+        if bad.any():
             raise UserError(
-                f"{source}: {name} is missing or not positive in row {bad[0] + 1} "
-                f"({table[name].iloc[bad[0]]!r}), which has a loss"
+                f"{source}: {name} is missing or not positive in {row_names(table.index, bad)} "
+                f"({table[name][bad].iloc[0]!r}), which has a loss"
             )
 
 
@@ -173,20 +159,25 @@ def _label(table: pd.DataFrame, source: str) -> list[str]:
     """Status, run_id, name and origin of every row; modifies `table`."""
     notices = []
     if "status" in table:
-        words = table["status"].astype(str).str.strip().str.lower()
-        strange = words[~words.isin(list(_STATUS))]
-        if len(strange):
-            raise unknown("status", strange.iloc[0], _STATUS)
-        table["status"] = words.map(dict(_STATUS))
+        status.find(table)  # raises for words that are none
+        empty = missing(table["status"])
+        words = table["status"].map(status.canonical)
+        table["status"] = words.where(~empty, "interrupted").to_numpy()
+        lost = ((words == "complete") & ~np.isfinite(table["loss"])).to_numpy(bool)
+        if lost.any():
+            notices.append(
+                f"{lost.sum()} of {(words == 'complete').sum()} finished runs have no finite loss "
+                f"({row_names(table.index, lost)})"
+            )
     else:
-        table["status"] = np.where(table["loss"].notna(), "complete", "interrupted")
+        ended = np.isfinite(table["loss"])
+        table["status"] = np.where(ended, "complete", "interrupted")
     counts = table["status"].value_counts()
     if set(counts.index) != {"complete"}:
         kinds = ", ".join(f"{n} {kind}" for kind, n in counts.items())
         notices.append(f"{len(table)} rows: {kinds}; fits use the complete ones")
-    numbers = [f"row-{i}" for i in range(1, len(table) + 1)]
     if "run_id" not in table:
-        table["run_id"] = numbers
+        table["run_id"] = [f"row-{i + 1}" for i in table.index]
     elif table["run_id"].duplicated().any():
         notices.append(f"{table['run_id'].duplicated().sum()} rows repeat the run_id of another")
     if "name" not in table:
@@ -196,26 +187,7 @@ def _label(table: pd.DataFrame, source: str) -> list[str]:
 
 
 def _doubts(table: pd.DataFrame) -> list[str]:
-    """Sentences about values that look like another unit."""
-    notices = []
-    for name, small in (("n_params", 1e4), ("n_tokens", 1e5)):
-        middle = table[name].median()
-        if middle < small:
-            notices.append(
-                f"{name} has a median of {middle:g}: if that is in millions, --unit {name}=M"
-            )
-    loss = table["loss"].dropna()
-    if len(loss) and loss.max() > 15:
-        notices.append(
-            f"the largest loss is {loss.max():g}, more than nats per token can well be: "
-            "--unit loss=bits or loss=perplexity?"
-        )
-    ratio = (table["flops"] / (6.0 * table["n_params"] * table["n_tokens"])).median()
-    if not 1 / 3 <= ratio <= 3 and np.isfinite(ratio):
-        notices.append(
-            f"flops is {ratio:.3g} times 6 n_params n_tokens (median): check their units"
-        )
-    each = (table["n_tokens"] / table["n_params"]).median()
-    if not 0.01 <= each <= 1e5 and np.isfinite(each):
-        notices.append(f"{each:.3g} tokens a parameter (median): check units and --map")
-    return notices
+    """What a fit would say of the rows that it would use."""
+    columns = {name: quantity for name in table if (quantity := units.named(name))}
+    used = table[(table["status"] == "complete") & np.isfinite(table["loss"])]
+    return doubts(used, {k: columns[k] for k in ("n_params", "n_tokens", "loss") if k in columns})

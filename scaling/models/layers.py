@@ -71,17 +71,19 @@ _product.defvjp(_product_forward, _product_backward)
 
 
 class Norm(nnx.Module):
-    """RMSNorm or LayerNorm over the last dimension, with a gain and no bias, in float32."""
+    """RMSNorm or LayerNorm over the last dimension, with a gain and no bias, in float32.
 
-    def __init__(self, size: int, kind: str):
+    `eps` is added to the mean square (or variance) under the root."""
+
+    def __init__(self, size: int, kind: str, eps: float):
         self.gain = param(jnp.ones(size), (None,), "norm")
-        self.kind = kind
+        self.kind, self.eps = kind, eps
 
     def __call__(self, x: jax.Array) -> jax.Array:
         y = x.astype(jnp.float32)
         if self.kind == "layernorm":
             y = y - y.mean(-1, keepdims=True)
-        y = y * jax.lax.rsqrt(jnp.mean(jnp.square(y), -1, keepdims=True) + 1e-6)
+        y = y * jax.lax.rsqrt(jnp.mean(jnp.square(y), -1, keepdims=True) + self.eps)
         return (y * self.gain[...]).astype(x.dtype)
 
 

@@ -59,8 +59,8 @@ class Attention(nnx.Module):
         self.value = new((D, kv_size), ("embed", kv_axis))
         self.out = new((q_size, D), ("heads", "embed"), zero=config.zero_init_out)
         if config.qk_norm:
-            self.query_norm = layers.Norm(self.head_size, "rmsnorm")
-            self.key_norm = layers.Norm(self.head_size, "rmsnorm")
+            self.query_norm = layers.Norm(self.head_size, "rmsnorm", config.norm_eps)
+            self.key_norm = layers.Norm(self.head_size, "rmsnorm", config.norm_eps)
 
     def __call__(self, x_BTD, rope_table, segments_BT):
         q, k, v = self._projected(x_BTD, rope_table)
@@ -143,9 +143,9 @@ class MLP(nnx.Module):
 
 class Block(nnx.Module):
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        self.attention_norm = layers.Norm(config.width, config.norm)
+        self.attention_norm = layers.Norm(config.width, config.norm, config.norm_eps)
         self.attention = Attention(config, rngs=rngs)
-        self.mlp_norm = layers.Norm(config.width, config.norm)
+        self.mlp_norm = layers.Norm(config.width, config.norm, config.norm_eps)
         self.mlp = MLP(config, rngs=rngs)
         self.residual_scale = mup.residual_scale(config)
 
@@ -188,7 +188,7 @@ class Transformer(nnx.Module):
             self.position = _matrix(config, shape, (None, "embed"), role="position", rngs=rngs)
         keys = jax.random.split(rngs.params(), config.depth)
         self.blocks = jax.vmap(lambda key: Block(config, rngs=nnx.Rngs(params=key)))(keys)
-        self.final_norm = layers.Norm(D, config.norm)
+        self.final_norm = layers.Norm(D, config.norm, config.norm_eps)
         if not config.tied:
             self.head = _matrix(config, (D, V), ("embed", "vocab"), role="head", rngs=rngs)
 

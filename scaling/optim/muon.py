@@ -16,6 +16,11 @@ from scaling.models.params import ParamInfo
 class Muon:
     """The momentum of a matrix, orthogonalised by Newton-Schulz iterations, then scaled by shape.
 
+    With `debias` Nesterov's look ahead corrects gradient and average for the average's start at
+    zero, each by its own factor, as Nadam does (Dozat 2016) and optax's Muon: until the average has
+    filled, some 20 steps, the newest gradient weighs more than in Jordan's original (`debias`
+    False). Later, and without `nesterov`, both are one.
+
     "spectral": sqrt(max(1, out / in)), the spectral norm that keeps features moving equally at any
     width (Jordan et al. 2024; Bernstein & Newhouse 2024, arXiv 2409.20325).
     "rms": 0.2 sqrt(max(in, out)), entries as large as AdamW's, so that its learning rate can be
@@ -24,6 +29,7 @@ class Muon:
 
     momentum: float = spec(0.95, "decay of the momentum", low=0.0, high=0.999999)
     nesterov: bool = spec(True, "look ahead by one step")
+    debias: bool = spec(True, "look ahead with Nadam's correction; Jordan's original has none")
     iterations: int = spec(5, "Newton-Schulz iterations", low=1, high=100)
     scale: str = spec("spectral", "scaling by shape", choices=("spectral", "rms"))
     adam_lr: float = spec(
@@ -34,14 +40,6 @@ class Muon:
     eps: float = spec(1e-8, "Adam: added to the root of the second moment", low=0.0, high=1.0)
 
     def build(self, infos: Any) -> optax.GradientTransformation:
-        # The last two dimensions are (in, out); a leading "layers" is a batch of matrices.
-        dims = MuonDimensionNumbers(reduction_axis=-2, output_axis=-1)
-        muon = scale_by_muon(
-            ns_steps=self.iterations,
-            beta=self.momentum,
-            nesterov=self.nesterov,
-            weight_dimension_numbers=lambda tree: jax.tree.map(lambda _: dims, tree),
-        )
         by_shape = optax.stateless_with_tree_map(lambda u, _: u * self._shape_factor(u.shape))
         adam = optax.chain(
             optax.scale_by_adam(self.b1, self.b2, self.eps), optax.scale(self.adam_lr)
@@ -49,8 +47,27 @@ class Muon:
         labels = jax.tree.map(lambda info: "muon" if info.is_hidden else "adam", infos)
         # As a function: a tree of labels is a model, and optax would call it.
         return optax.partition(
-            {"muon": optax.chain(_auto_sharded(muon), by_shape), "adam": adam}, lambda _: labels
+            {"muon": optax.chain(*self._orthogonal(), by_shape), "adam": adam}, lambda _: labels
         )
+
+    def _orthogonal(self) -> list[optax.GradientTransformation]:
+        # The last two dimensions are (in, out); a leading "layers" is a batch of matrices.
+        dims = MuonDimensionNumbers(reduction_axis=-2, output_axis=-1)
+
+        def muon(beta: float, nesterov: bool) -> optax.GradientTransformation:
+            return scale_by_muon(
+                ns_steps=self.iterations,
+                beta=beta,
+                nesterov=nesterov,
+                weight_dimension_numbers=lambda tree: jax.tree.map(lambda _: dims, tree),
+            )
+
+        if self.debias or not self.nesterov:
+            return [_auto_sharded(muon(self.momentum, self.nesterov))]
+        # Jordan's look ahead is that of SGD; orthogonalising then needs no memory of its own.
+        iterate = muon(0.0, nesterov=False)
+        bare = optax.stateless(lambda u, _: iterate.update(u, iterate.init(u))[0])
+        return [optax.trace(self.momentum, nesterov=True), _auto_sharded(bare)]
 
     def step_kind(self, info: ParamInfo) -> str:
         return "spectral" if info.is_hidden and self.scale == "spectral" else "sign"

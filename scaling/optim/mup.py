@@ -10,12 +10,20 @@ m = width / base_width,
     forward factor    1                 1             1 / m         1
     lr, Adam, Lion    1                 1 / m         1             1
     lr, SGD           m                 1             m             1
+    epsilon, Adam     1 / m             1 / m         1 / m         1 / m
 
-Depth, with l = depth / base_depth: every residual branch is multiplied by 1 / sqrt(l), and the
-learning rate of what lies inside a block by 1 / sqrt(l) for optimisers whose step does not depend
-on the gradient's size (Yang et al. 2023, arXiv 2310.02244, Table 1; Bordelon et al. 2023,
-arXiv 2309.16620). The theory covers one matrix per branch; attention and MLP have more, and there
-transfer over depth is an approximation (measured: experiments/mup_transfer.py).
+Depth, with l = depth / base_depth and alpha the model's `depth_alpha`: every residual branch is
+multiplied by l^-alpha; inside a block the learning rate is multiplied by l^(alpha - 1) for
+optimisers whose step does not depend on the gradient's size, by l^(2 alpha - 1) for SGD, and
+Adam's epsilon by l^-alpha. alpha = 1/2: Yang et al. 2023 (arXiv 2310.02244, Table 1), Bordelon et
+al. 2023 (arXiv 2309.16620); the theory covers one matrix per branch, and with the several of
+attention and MLP transfer over depth is an approximation. alpha = 1, which does not ask for that:
+CompleteP (Dey et al. 2025, arXiv 2505.01618). Measured: experiments/mup_transfer.py.
+
+Epsilon follows the gradients: the head's factor makes every one of them 1 / m, and those inside a
+branch l^-alpha of that. With a fixed epsilon wide models learn less the more of their gradients
+fall below it (Everett et al. 2024, arXiv 2407.05872). `gradient_scale` raises the gradients by the
+inverse instead, which to Adam is the same.
 
 Where we leave Table 8: it gives gains m under SGD, which is right for a gain per channel and too
 much for one shared by all heads (QK-norm). A gain at 1 is stable and merely learns more slowly.
@@ -87,7 +95,19 @@ def logit_scale(model: ModelConfig) -> float:
 
 def residual_scale(model: ModelConfig) -> float:
     """Factor on what a block's branch adds to the residual stream."""
-    return 1.0 / math.sqrt(depth_ratio(model))
+    return depth_ratio(model) ** -model.depth_alpha
+
+
+def gradient_scale(model: ModelConfig, info: ParamInfo, step_kind: str) -> float:
+    """Factor on a gradient, by which Adam's epsilon means what it meant at the base size.
+
+    One for optimisers whose step follows the gradient's size, and for those without an epsilon
+    that could matter.
+    """
+    if step_kind != "sign":
+        return 1.0
+    in_branch = depth_ratio(model) ** model.depth_alpha if _in_block(info) else 1.0
+    return width_ratio(model) * in_branch
 
 
 def lr_multiplier(model: ModelConfig, info: ParamInfo, step_kind: str) -> float:
@@ -101,6 +121,10 @@ def lr_multiplier(model: ModelConfig, info: ParamInfo, step_kind: str) -> float:
         width_rule = m ** powers[step_kind]
     elif info.is_matrix and step_kind == "gradient":
         width_rule = m
-    in_block = info.is_stacked or info.is_hidden
-    depth_rule = residual_scale(model) if in_block and step_kind != "gradient" else 1.0
+    power = 2 * model.depth_alpha - 1 if step_kind == "gradient" else model.depth_alpha - 1
+    depth_rule = depth_ratio(model) ** power if _in_block(info) else 1.0
     return width_rule * depth_rule
+
+
+def _in_block(info: ParamInfo) -> bool:
+    return info.is_stacked or info.is_hidden

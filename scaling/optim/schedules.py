@@ -18,6 +18,11 @@ import numpy as np
 from scaling.config import OptimConfig, spec
 from scaling.durations import Duration, Rates
 from scaling.errors import UserError
+from scaling.limits import memory_bytes, refuse_beyond
+
+# Of every step while the array is made: two halves, both joined, times the peak, as float32.
+_BYTES_A_STEP = 8 + 8 + 8 + 4
+_SHARE_OF_MEMORY = 0.25
 
 Length = Callable[[Duration, str], int]
 
@@ -25,7 +30,8 @@ Length = Callable[[Duration, str], int]
 def learning_rates(optim: OptimConfig, total_steps: int, rates: Rates) -> np.ndarray:
     """Learning rate of every step, float32 of shape [total_steps].
 
-    Raises UserError when warm-up, or warm-up and decay together, do not fit into the run.
+    Raises UserError when warm-up, or warm-up and decay together, do not fit into the run, and when
+    the rates of so many steps do not fit into memory.
     """
     schedule = optim.schedule
     length = _length(total_steps, rates)
@@ -35,6 +41,12 @@ def learning_rates(optim: OptimConfig, total_steps: int, rates: Rates) -> np.nda
             f"optim.schedule.warmup='{schedule.warmup}' is {warmup} steps, but the run has "
             f"{total_steps}; shorten it or write it as a share such as '2%'"
         )
+    refuse_beyond(
+        memory_bytes() * _SHARE_OF_MEMORY,
+        _BYTES_A_STEP * total_steps,
+        f"train.duration: a run of {total_steps:,} steps",
+        "for its learning rates, a quarter of the memory here at most",
+    )
     rise = np.arange(1, warmup + 1) / max(warmup, 1)
     rest = schedule.options.curve(total_steps - warmup, schedule.final, warmup, length)
     return (optim.peak_lr * np.concatenate([rise, rest])).astype(np.float32)

@@ -7,7 +7,6 @@ thought (Wei et al. 2022). Texts are str; `encode` of `choice_of` makes tokens o
 """
 
 import dataclasses
-import json
 import pathlib
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 
 from scaling.errors import UserError, unknown
 from scaling.probes.requests import Choice, Tokens
+from scaling.reading import loads
 
 FORMS = ("prefix", "filled", "cloze")
 LABELS = ("gold", "random", "abstract")
@@ -134,11 +134,12 @@ class Rendered:
                 raise UserError(f"the answer {text!r} tokenises to nothing")
         context = [*prefix, *encode(contexts[0])]
         n_bytes = tuple(len(text.encode()) for text in scored)
+        n_characters = tuple(map(len, scored))
         alone = (*prefix, *encode(self.premise))
         several = None
         if self.form == "cloze":
             several = tuple((*prefix, *encode(text)) for text in contexts)
-        return Choice(context, tokens, self.gold, n_bytes, alone, several)
+        return Choice(context, tokens, self.gold, n_bytes, alone, several, n_characters)
 
 
 def read_items(path: str | pathlib.Path) -> list[Item]:
@@ -153,7 +154,7 @@ def read_items(path: str | pathlib.Path) -> list[Item]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = loads(line, f"{path}:{number}")
             choices, gold = row.pop("choices"), row.pop("gold")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}:{number}: no item with choices and gold ({error})") from error

@@ -14,7 +14,9 @@ from scaling.errors import UserError
 from scaling.probes.scorer import ScoredModel, width
 
 Tokens = Sequence[int]
-SCORINGS = ("plain", "bytes", "mutual")
+SCORINGS = ("plain", "bytes", "characters", "mutual")
+
+_NEEDS = {"bytes": "n_bytes", "characters": "n_characters", "mutual": "unconditional"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,19 +57,21 @@ def loglikelihood(model: ScoredModel, requests: Sequence[tuple[Tokens, Tokens]])
 def rolling_loglikelihood(
     model: ScoredModel, documents: Sequence[Tokens], prefix: int
 ) -> list[Score]:
-    """log P(document), every token given as many before it as a window of seq_len holds.
+    """log P(document), as lm-eval cuts it (`get_rolling_token_windows` with context_len 1).
 
-    Windows do not overlap; the first token of the first is predicted from `prefix`, the first of
-    the others from the token before it.
+    Each token is predicted in one window of at most seq_len. The first of a document is predicted
+    from `prefix`, the first of the next window from the token before it; the last window, which
+    has fewer tokens left, reaches back over as many as fit.
     """
     T = model.target.seq_len
     requests, owner = [], []
     for number, document in enumerate(documents):
         if len(document) == 0:
             raise UserError(f"document {number} is empty: it has no likelihood")
-        before = [prefix, *document]
         for at in range(0, len(document), T):
-            requests.append((before[at : at + 1], before[at + 1 : at + 1 + T]))
+            end = min(at + T, len(document))
+            context = document[end - T - 1 : at] if at else [prefix]
+            requests.append((context, document[at:end]))
             owner.append(number)
     scores = loglikelihood(model, requests)
     parts: list[list[Score]] = [[] for _ in documents]
@@ -88,9 +92,10 @@ def rolling_loglikelihood(
 class Choice:
     """A question: `choices[gold]` should follow `context`.
 
-    n_bytes: of every choice's text, for scoring "bytes". unconditional: the context without the
-    question ("Answer:"), for scoring "mutual". contexts: one context a choice instead of a common
-    one, where the choice stands before the end (Trinh and Le 2018); `choices` is then what follows.
+    n_bytes, n_characters: of every choice's text, for the scorings of these names. unconditional:
+    the context without the question ("Answer:"), for scoring "mutual". contexts: one context a
+    choice instead of a common one, where the choice stands before the end (Trinh and Le 2018);
+    `choices` is then what follows.
     """
 
     context: Tokens
@@ -99,6 +104,7 @@ class Choice:
     n_bytes: tuple[int, ...] | None = None
     unconditional: Tokens | None = None
     contexts: tuple[Tokens, ...] | None = None
+    n_characters: tuple[int, ...] | None = None
 
 
 def multiple_choice(
@@ -106,15 +112,16 @@ def multiple_choice(
 ) -> list[np.ndarray]:
     """For every item the scores (C,) of its choices, in nats; the greatest is the answer.
 
-    plain: log P(choice | context). bytes: that over the bytes of the choice (acc_norm of lm-eval).
-    mutual: log P(choice | context) - log P(choice | unconditional) (Brown et al. 2020, section
-    2.4; Holtzman et al. 2021). Raises UserError.
+    plain: log P(choice | context), as lm-eval's acc. bytes: that over the bytes of the choice, as
+    its acc_bytes. characters: over the characters, as its acc_norm. mutual: log P(choice | context)
+    - log P(choice | unconditional) (Brown et al. 2020, section 2.4; Holtzman et al. 2021). Raises
+    UserError.
     """
     if scoring not in SCORINGS:
         raise UserError(f"scoring={scoring!r} is none of {', '.join(SCORINGS)}")
     if not items:
         raise UserError("a multiple-choice task without items")
-    needs = {"bytes": "n_bytes", "mutual": "unconditional"}.get(scoring)
+    needs = _NEEDS.get(scoring)
     if needs and any(getattr(item, needs) is None for item in items):
         raise UserError(f"scoring={scoring!r} needs {needs} for every item")
     for number, item in enumerate(items):
@@ -123,8 +130,9 @@ def multiple_choice(
                 f"item {number}: gold={item.gold} is none of {len(item.choices)} choices"
             )
     scores = _choice_scores(model, items)
-    if scoring == "bytes":
-        return [s / np.maximum(i.n_bytes, 1) for s, i in zip(scores, items, strict=True)]
+    if scoring in ("bytes", "characters"):
+        lengths = [getattr(item, needs) for item in items]
+        return [s / np.maximum(n, 1) for s, n in zip(scores, lengths, strict=True)]
     if scoring == "mutual":
         alone = [dataclasses.replace(i, context=i.unconditional, contexts=None) for i in items]
         prior = _choice_scores(model, alone)

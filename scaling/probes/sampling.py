@@ -1,11 +1,14 @@
 """Choosing the next token. B rows, V vocabulary."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
 
 from scaling.errors import UserError
+
+LEAST_TEMPERATURE = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,9 +21,16 @@ class Sampling:
     top_p: float = 1.0
 
     def __post_init__(self):
-        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
+        temperature = self.temperature
+        if temperature != 0 and not LEAST_TEMPERATURE <= temperature < math.inf:
             raise UserError(
-                f"sampling needs temperature >= 0, top_k >= 0 and 0 < top_p <= 1; got {self}"
+                f"temperature={temperature!r} must be 0 (greedy) or a finite number from "
+                f"{LEAST_TEMPERATURE} on: below, logits over it overflow"
+            )
+        if not self.top_k >= 0 or not 0 < self.top_p <= 1:
+            raise UserError(
+                f"sampling needs top_k >= 0 and 0 < top_p <= 1; got top_k={self.top_k!r}, "
+                f"top_p={self.top_p!r}"
             )
 
 

@@ -34,7 +34,9 @@ class TaskProbe:
     instruction: str = spec("", "put before everything")
     shots: tuple[int, ...] = spec((0,), "examples before the question")
     labels: str = spec("gold", "of the examples", choices=LABELS)
-    scoring: str = spec("plain", "of the choices", choices=SCORINGS)
+    scoring: str = spec(
+        "plain", "of the choices; lm-eval's acc_norm is characters", choices=SCORINGS
+    )
     premise: str = spec("", 'context without the question, for scoring "mutual": "Answer:"')
 
     def check(self, target: Target) -> None:
@@ -116,4 +118,4 @@ def _encoder(target: Target) -> tuple[Callable[[str], Tokens], Tokens]:
     def encode(text: str) -> Tokens:
         return encoder.encode([text.encode()])[0][0].tolist()
 
-    return encode, (encoder.separator,)
+    return encode, () if encoder.separator is None else (encoder.separator,)

@@ -1,7 +1,6 @@
 """The fits of one group: the law on all its points, and again without what it is to predict."""
 
 import functools
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from scaling.analysis.fit import fit
 from scaling.analysis.result import Fit
 from scaling.analysis.tables.choose import matches, require
 from scaling.errors import UserError
+from scaling.reading import loads
 from scaling.report.collect import Group
 
 DRAWS = 1000
@@ -193,4 +193,4 @@ def truth(table: pd.DataFrame) -> float | None:
 
 def facts(result: Fit) -> Mapping:
     """The fit as report.json carries it: everything `Fit.from_json` needs."""
-    return json.loads(result.to_json())
+    return loads(result.to_json(), "fit")

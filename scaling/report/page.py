@@ -21,6 +21,7 @@ from markupsafe import Markup, escape
 from scaling.report.content import Block, Figure, Section
 from scaling.report.text import greek
 from scaling.report.theme import palette
+from scaling.terminal import printable
 
 _POWER = re.compile(r"\^([−-]?\w+|\([^)]*\))")
 _LONGEST_NUMBER = 28  # characters: "1.2×10¹² to 3.4×10¹³"
@@ -51,7 +52,19 @@ def formula(text: str) -> Markup:
 
 def _raised(text: str) -> Markup:
     """Words, with the exponents of formulas among them raised. Escaped first."""
-    return Markup(_POWER.sub(lambda m: f"<sup>{m[1].strip('()')}</sup>", str(escape(text))))
+    plain = str(escape(_visible(text)))
+    return Markup(_POWER.sub(lambda m: f"<sup>{m[1].strip('()')}</sup>", plain))
+
+
+def _visible(value: Any) -> Any:
+    """Text, also inside lists and dicts, whose characters all show: none turns the line around."""
+    if isinstance(value, Markup):
+        return value
+    if isinstance(value, str):
+        return "\n".join(map(printable, value.split("\n")))
+    if isinstance(value, dict):
+        return {_visible(key): _visible(inner) for key, inner in value.items()}
+    return [_visible(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _kind(block: Block) -> str:
@@ -74,7 +87,11 @@ def _wordy(cell: str) -> bool:
 @functools.cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_visible,
     )
     environment.filters |= {"formula": formula, "kind": _kind}
     environment.globals["numeric"] = _numeric
@@ -97,5 +114,5 @@ def _sha256(text: str) -> str:
 
 def _inert(value: Any) -> str:
     """JSON that cannot end the script element it stands in. Raises on NaN."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(_visible(value), separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,6 +1,5 @@
 """Training curves: held-out loss over tokens, one line per run."""
 
-import json
 import math
 import pathlib
 
@@ -8,6 +7,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from scaling.errors import UserError
+from scaling.reading import NUMBER, loads
 from scaling.report import charts
 from scaling.report.collect import Group, Run, Study
 from scaling.report.content import Section, Text
@@ -15,6 +16,7 @@ from scaling.report.text import count, plural
 
 MAX_RUNS = 40  # of a group, drawn; more lines are a smear
 MAX_POINTS = 80  # of a run
+_ROW = {"step": int, "loss?": (*NUMBER, None), "n_tokens?": (*NUMBER, None)}
 _COLUMNS = ("name", "step", "n_tokens", "loss")
 
 
@@ -117,7 +119,6 @@ def _lines(path: pathlib.Path) -> list[bytes]:
 
 def _row(line: bytes) -> dict | None:
     try:
-        row = json.loads(line)
-    except ValueError:
+        return loads(line, "row", _ROW)
+    except UserError:
         return None
-    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pandas as pd
 
 from scaling.errors import UserError
-from scaling.files import dump, write_atomic
+from scaling.files import dump
+from scaling.outputs import write_output
 from scaling.record import jsonable
 from scaling.report.ability import abilities
 from scaling.report.allocation import allocation
@@ -28,6 +29,7 @@ from scaling.report.repeat import repeat
 from scaling.report.text import plural
 from scaling.report.training import training
 from scaling.report.trouble import trouble
+from scaling.spreadsheet import frame_text
 
 REPORT_VERSION = 1
 
@@ -87,17 +89,19 @@ def write_report(
 
 
 def _points(estimates: Sequence[Estimate], out: pathlib.Path) -> list[str]:
-    """runs.csv: what every law was fitted to. Without names: a spreadsheet might run them."""
+    """runs.csv: what every law was fitted to."""
     if not estimates:
         return []
     columns = ["run_id", "n_params", "n_tokens", "flops", "loss", "predicted", "error"]
     parts = [e.table[columns].assign(group=e.group.key) for e in estimates]
-    save(out / "runs.csv", pd.concat(parts).to_csv(index=False))
+    save(out / "runs.csv", frame_text(pd.concat(parts)))
     return ["runs.csv"]
 
 
 def make_directory(out: pathlib.Path) -> None:
     """Raises UserError when `out` cannot be made."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out={str(out)!r} is not a directory; choose another --out")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -149,10 +153,7 @@ def publish(
 
 def save(path: pathlib.Path, text: str) -> None:
     """Raises UserError when the disk refuses."""
-    try:
-        write_atomic(path, text)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
+    write_output(path, text, "--out")
 
 
 def finite(value):

@@ -7,6 +7,7 @@ branching runs of different length that share a trunk
 costs     parameters, tokens, steps and FLOPs of a run, in closed form
 checks    what speaks against a sweep before it is run
 manifest  OUT/sweep.json
+withheld  secrets of a config, on their way to the jobs
 """
 
 from scaling.sweep.expand import MAX_RUNS, expand

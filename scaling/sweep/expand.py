@@ -123,14 +123,13 @@ def _check_law(name: str | None) -> None:
 
 def _check_conditions(group: Mapping[str, Any]) -> None:
     """The form of what the report will ask of the records; their columns are not known yet."""
-    from scaling.analysis.tables.choose import parse_condition
+    from scaling.analysis.tables.choose import parse_conditions
 
     asked = list(group["fit_where"])
     if group["holdout"] is not None and not group["holdout"].strip().startswith("largest "):
         asked.append(group["holdout"])
     for condition in asked:
-        for part in condition.split(","):
-            parse_condition(part)
+        parse_conditions(condition)
 
 
 def _group(name: str, group: Mapping[str, Any], pricer: Any) -> Iterator[Draft]:

@@ -3,8 +3,73 @@
 import contextlib
 import os
 import pathlib
+import re
 import sys
+import threading
 from collections.abc import Iterator
+from typing import Any, TextIO
+
+from scaling.errors import UserError
+from scaling.redact import REDACTED, redact
+
+_KEY_BEGINS = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+_KEY_ENDS = re.compile(r"-----END [A-Z ]*PRIVATE KEY-----")
+
+
+class _Redacted:
+    """A text stream whose lines go on without their secrets, each as soon as it is whole."""
+
+    def __init__(self, stream: TextIO):
+        self._stream, self._held, self._in_key = stream, "", False
+        self._lock = threading.RLock()
+
+    def write(self, text: str) -> int:
+        with self._lock:
+            *lines, self._held = f"{self._held}{text}".split("\n")
+            for line in lines:
+                self._stream.write(f"{self._clean(line)}\n")
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        with self._lock:
+            held, self._held = self._held, ""
+            self._stream.write(self._clean(held))
+            self._stream.flush()
+
+    def _clean(self, line: str) -> str:
+        if self._in_key:
+            self._in_key = not _KEY_ENDS.search(line)
+            return REDACTED if line else line
+        self._in_key = bool(_KEY_BEGINS.search(line)) and not _KEY_ENDS.search(line)
+        return redact(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def redacted() -> Iterator[None]:
+    """What Python writes to stdout and stderr meanwhile (tracebacks too) goes without secrets."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _Redacted(before[0]), _Redacted(before[1])
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception:
+        # Here, where it is redacted; the interpreter would print it to the bare stream.
+        import traceback
+
+        traceback.print_exc()
+        raise SystemExit(1) from None
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = before
 
 
 @contextlib.contextmanager

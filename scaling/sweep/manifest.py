@@ -15,7 +15,10 @@ from typing import Any
 from scaling.config import RunConfig
 from scaling.errors import UserError
 from scaling.files import dump, write_atomic
+from scaling.reading import read_json
 from scaling.resolve import resolve
+from scaling.shapes import SWEEP
+from scaling.sweep.withheld import restored
 
 SCHEMA_VERSION = 1
 FILE = "sweep.json"
@@ -70,8 +73,8 @@ class RunSpec:
 
     @functools.cached_property
     def config(self) -> RunConfig:
-        """`settings` as dataclasses, checked on first use."""
-        return resolve(self.settings)
+        """`settings` as dataclasses, checked on first use; with what `withheld` kept back."""
+        return resolve(restored(self.settings, self.run_id))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,8 +116,8 @@ def write_sweep(out: pathlib.Path, sweep: Sweep, code: Mapping[str, Any] | None 
     if (out / FILE).exists():
         old = check_same(out, sweep)
         full = dataclasses.replace(sweep, created=old.created, code=old.code)
-        if full == old:
-            return old
+        if _dump(full) == (out / FILE).read_text(encoding="utf-8"):
+            return full
     else:
         # Only a writer needs these: they look at git and the installed packages.
         from scaling.environment import code as facts
@@ -137,28 +140,32 @@ def check_same(out: pathlib.Path, sweep: Sweep) -> Sweep:
 def read_sweep(out: pathlib.Path) -> Sweep:
     """OUT/sweep.json; configs are not resolved until asked for. Raises UserError."""
     path = pathlib.Path(out) / FILE
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored["schema_version"] != SCHEMA_VERSION:
-            raise UserError(f"{path}: schema_version {stored['schema_version']} is not known here")
-        return Sweep(
-            name=stored["name"],
-            groups={name: _group(facts) for name, facts in stored["groups"].items()},
-            runs=tuple(_run(facts) for facts in stored["runs"]),
-            n_duplicates=stored["n_duplicates"],
-            created=stored["created"],
-            code=stored["code"],
-        )
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: not the --out of a `scaling sweep`") from None
-    except UserError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is not a sweep: {type(error).__name__}: {error}") from error
+    found = read_json(path, SWEEP, missing="not the --out of a `scaling sweep`")
+    if found["schema_version"] != SCHEMA_VERSION:
+        raise UserError(f"{path}: schema_version {found['schema_version']} is not known here")
+    runs = tuple(_run(facts) for facts in found["runs"])
+    known = {run.run_id for run in runs}
+    for run in runs:
+        if run.parent is not None and run.parent.run_id not in known:
+            raise UserError(f"{path}: run {run.run_id} has the parent {run.parent.run_id!r}, which "
+                            "is not in the sweep")  # fmt: skip
+        strange = set(run.groups) - found["groups"].keys()
+        if strange:
+            raise UserError(f"{path}: run {run.run_id} is in group {min(strange)!r}, which is not "
+                            "in the sweep")  # fmt: skip
+    return Sweep(
+        name=found["name"],
+        groups={name: _group(facts) for name, facts in found["groups"].items()},
+        runs=runs,
+        n_duplicates=found["n_duplicates"],
+        created=found["created"],
+        code=found["code"],
+    )
 
 
 def _group(facts: Mapping[str, Any]) -> Group:
-    return Group(**{**facts, "fit_where": tuple(facts["fit_where"])})
+    chosen = {field.name: facts.get(field.name) for field in dataclasses.fields(Group)}
+    return Group(**{**chosen, "fit_where": tuple(facts["fit_where"])})
 
 
 def _run(facts: Mapping[str, Any]) -> RunSpec:

@@ -11,13 +11,14 @@ to save and leave (75) does not count. The next call of the command tries given-
 import contextlib
 import dataclasses
 import heapq
-import json
 import pathlib
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from scaling.files import dump
+from scaling.interrupt import listening
 from scaling.record import now
 from scaling.sweep.manifest import Sweep
 from scaling.sweep.protocol import AGAIN, BAD_INPUT, ELSEWHERE, NO_PARENT
@@ -220,7 +221,7 @@ class Orchestrator:
             contextlib.suppress(OSError),
             open(self._out / "launch" / "failures.jsonl", "a", encoding="utf-8") as file,
         ):
-            file.write(json.dumps(row) + "\n")
+            file.write(dump(row, indent=None) + "\n")
 
     def _fraction(self) -> float:
         whole = sum(spec.cost["flops_own"] for spec in self._specs.values())
@@ -229,9 +230,8 @@ class Orchestrator:
         )
         return done / whole if whole else 1.0
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGTERM and the first Ctrl-C: save and leave. The second Ctrl-C: leave at once."""
+    def _signals(self) -> contextlib.AbstractContextManager:
+        """The first signal: save and leave (`scaling.interrupt`). A second Ctrl-C: at once."""
 
         def handle(number: int, _frame: Any) -> None:
             if not self._stopping:
@@ -240,12 +240,7 @@ class Orchestrator:
             elif number == signal.SIGINT:
                 self._launcher.kill()
 
-        before = {n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        return listening(handle)
 
 
 def _urgency(sweep: Sweep) -> dict[str, float]:

@@ -9,7 +9,6 @@ start-up, compilation and evaluation.
 import dataclasses
 import functools
 import math
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ from scaling.build import check_mesh
 from scaling.config import RunConfig
 from scaling.errors import UserError, unknown
 from scaling.hardware import DEVICE_BYTES, PEAK_BFLOAT16, measured_matmul_rate
+from scaling.limits import memory_bytes
 from scaling.sweep.checks import warnings
 from scaling.sweep.costs import Pricer
 from scaling.sweep.manifest import RunSpec, Sweep
@@ -58,11 +58,9 @@ def device(name: str | None, dtype: str, cache_dir: Any = None) -> Device:
 
     here = jax.local_devices()
     rate = measured_matmul_rate(dtype, cache_dir) / len(here)
-    stats = here[0].memory_stats() or {}
+    n_bytes = (here[0].memory_stats() or {}).get("bytes_limit")
     if here[0].platform == "cpu":
-        n_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // len(here)
-    else:
-        n_bytes = stats.get("bytes_limit")
+        n_bytes = memory_bytes() // len(here)
     return Device(here[0].device_kind, rate, n_bytes, True)
 
 

@@ -4,10 +4,13 @@ import json
 import pathlib
 from typing import Any
 
-from scaling.record import FINAL_STATUSES
+from scaling.errors import UserError
+from scaling.reading import Missing
+from scaling.record import FINAL_STATUSES, read_record
 from scaling.sweep.manifest import Sweep
 from scaling.sweep.survey import look
 
+UNREADABLE = "unreadable record"
 # What analysis reads first; everything else of the record follows.
 _FIRST = ("run_id", "name", "group", "status", "n_params", "n_tokens", "n_steps", "flops", "loss")
 
@@ -18,7 +21,7 @@ def rows(out: pathlib.Path, sweep: Sweep) -> list[dict[str, Any]]:
     group: all of its groups, joined by "+". status is "complete", "diverged", or where an
     unfinished run stands; only complete rows have a loss. axis.NAME: as in the config. The others
     are the scalars of record.json with dotted names.
-    A record that cannot be read, or is of another run, counts as status "unreadable record".
+    A record that cannot be read, or is of another run, counts as status UNREADABLE.
     """
     out_rows = []
     for spec in sweep.runs:
@@ -28,24 +31,21 @@ def rows(out: pathlib.Path, sweep: Sweep) -> list[dict[str, Any]]:
         row |= _result(out, spec.run_id)
         if row["status"] not in FINAL_STATUSES:
             # What it will be, so that a table of a sweep under way can be read.
-            row |= {key: spec.cost[key] for key in ("n_params",)}
+            row["n_params"] = spec.cost.get("n_params")
         out_rows.append(row)
     return out_rows
 
 
 def _result(out: pathlib.Path, run_id: str) -> dict[str, Any]:
     try:
-        text = (out / "runs" / run_id / "record.json").read_text(encoding="utf-8")
-    except OSError:
+        record = read_record(out / "runs" / run_id)
+    except Missing:
         view = look(out, run_id)
         return {"status": view.state, "attempts": view.attempt, "error": view.error}
-    try:
-        record = json.loads(text)
-        fits = record["run_id"] == run_id and record["status"] in FINAL_STATUSES
-    except (ValueError, KeyError, TypeError):
-        fits = False
-    if not fits:
-        return {"status": "unreadable record"}
+    except UserError as error:
+        return {"status": UNREADABLE, "error": str(error)}
+    if record["run_id"] != run_id or record["status"] not in FINAL_STATUSES:
+        return {"status": UNREADABLE, "error": f"its record is of run {record['run_id']!r}"}
     flat: dict[str, Any] = {}
     # The label of the sweep counts: a run may have been trained under another.
     _flatten({key: record[key] for key in record if key not in ("name", "probes")}, "", flat)

@@ -1,13 +1,13 @@
 """OUT/launch/settings.json: how the runs of a sweep are run. Nothing in it changes a number."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from scaling.errors import UserError
-from scaling.files import dump, write_atomic
+from scaling.files import write_orders
+from scaling.reading import Missing, read_json
+from scaling.shapes import SETTINGS
 
 if TYPE_CHECKING:
     from scaling.prepare import RunArgs
@@ -53,16 +53,15 @@ def read_settings(out: pathlib.Path) -> Settings:
     """What `write_settings` wrote; the defaults where nothing was written. Raises UserError."""
     path = pathlib.Path(out) / "launch" / _FILE
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        return Settings(**{**stored, "cwd": pathlib.Path(stored["cwd"])})
-    except FileNotFoundError:
+        found = read_json(path, SETTINGS)
+    except Missing:
         return Settings(cwd=pathlib.Path.cwd())
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+    known = {field.name: found.get(field.name) for field in dataclasses.fields(Settings)}
+    return Settings(**{**known, "cwd": pathlib.Path(found["cwd"])})
 
 
 def write_settings(out: pathlib.Path, settings: Settings) -> None:
     """Replaces OUT/launch/settings.json."""
     (out / "launch").mkdir(parents=True, exist_ok=True)
     facts = {**dataclasses.asdict(settings), "cwd": str(settings.cwd)}
-    write_atomic(out / "launch" / _FILE, dump(facts))
+    write_orders(out / "launch" / _FILE, facts)

@@ -8,14 +8,16 @@ pending       never started
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from scaling.errors import UserError
 from scaling.lease import seems_held
+from scaling.metrics import saved_steps
+from scaling.reading import NUMBER, Missing, read_json
 from scaling.record import FINAL_STATUSES
 from scaling.sweep.manifest import RunSpec
 
@@ -110,12 +112,7 @@ def checkpoint_path(out: pathlib.Path, run_id: str, step: int) -> pathlib.Path:
 
 def newest_checkpoint(out: pathlib.Path, run_id: str) -> int:
     """Step of the newest whole checkpoint; -1 when there is none: what a run will not lose."""
-    try:
-        names = os.listdir(os.path.join(out, "runs", run_id, "checkpoints"))
-    except OSError:
-        return -1
-    steps = [name[5:] for name in names if name.startswith("step_")]
-    return max((int(step) for step in steps if step.isdecimal()), default=-1)
+    return max(saved_steps(os.path.join(out, "runs", run_id)), default=-1)
 
 
 def branch_point(out: pathlib.Path, spec: RunSpec) -> tuple[pathlib.Path, int] | None:
@@ -146,17 +143,15 @@ def _started(workdir: str) -> bool:
 def _json(path: str) -> Mapping[str, Any] | None:
     """What the file holds, {} when that is no JSON object, None when there is no file."""
     try:
-        with open(path, encoding="utf-8") as file:
-            value = json.load(file)
-    except FileNotFoundError:
+        return read_json(path)
+    except Missing:
         return None
-    except (OSError, ValueError):
+    except UserError:
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _number(value: Any) -> Any:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return value if isinstance(value, NUMBER) and not isinstance(value, bool) else None
 
 
 def _age(path: str) -> float | None:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from scaling.errors import UserError, unknown
-from scaling.interrupt import leave_on_sigterm
+from scaling.interrupt import leaving_when_asked
 from scaling.lease import Lease, LeaseHeld, LeaseLost
 from scaling.prepare import RunArgs
 from scaling.record import RunDir
@@ -62,6 +62,7 @@ def execute(out: pathlib.Path, spec: RunSpec, args: RunArgs) -> int:
     return AGAIN if status == "interrupted" else DONE
 
 
+@leaving_when_asked()  # between runs; inside one the loop has its own handler
 def serve(
     runs: Mapping[str, RunSpec],
     run: Callable[[RunSpec], int],
@@ -70,10 +71,10 @@ def serve(
 ) -> int:
     """Takes run ids from `source`, one a line, until END; answers "RUN_ID STATUS" to each.
 
-    Returns DONE, or AGAIN after SIGTERM (also when `source` closes: nobody is there to answer).
+    Returns DONE, or AGAIN when asked to leave: by a signal, or because `source` closes and nobody
+    is there to answer.
     """
     orders: queue.SimpleQueue[str] = queue.SimpleQueue()
-    leave_on_sigterm()  # between runs; inside one the loop has its own handler
     threading.Thread(target=_listen, args=(source, orders), daemon=True).start()
     while (run_id := orders.get()) != END:
         if run_id not in runs:
@@ -93,11 +94,11 @@ def claim_devices(mesh: str | None) -> None:
     """
     import jax
 
-    from scaling.sharding import parse_mesh
+    from scaling.sharding import parse_mesh, start_cpu_devices
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     wanted = math.prod(parse_mesh(mesh).values()) if mesh else cores
-    jax.config.update("jax_num_cpu_devices", max(1, wanted))
+    start_cpu_devices(wanted, cores or 1)
     jax.devices()
 
 

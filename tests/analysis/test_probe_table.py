@@ -1,6 +1,7 @@
 """Probe results as tables: directories of runs, and the score files of BIG-bench."""
 
 import json
+import shutil
 
 import pytest
 
@@ -78,12 +79,34 @@ def test_one_run_directory_is_enough(sweep):
     assert table["group"].tolist() == ["ladder", "ladder"]
 
 
+def test_what_scaling_probe_asked_afterwards_is_found(tmp_path):
+    """Of a complete run: results at its last step, under labels that its record does not have."""
+    run = write_run(tmp_path, "a")
+    for step, n_tokens, right in ((10, 100, 20), (20, 200, 40)):
+        later = {"label": "later", "probe": "task", "step": step, "n_tokens": n_tokens}
+        path = run / "probes" / "later" / f"step_{step:010d}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(later | {"groups": [group(0, right)]}))
+    table = load_probes(run)
+    assert table[table["label"] == "later"]["accuracy"].tolist() == [0.4]
+    assert set(table["label"]) == {"cipher", "later"}
+    steps = load_probes(run, steps=True)
+    assert steps[steps["label"] == "later"]["step"].tolist() == [20, 10]
+    record = json.loads((run / "record.json").read_text())
+    (run / "record.json").write_text(json.dumps(record | {"probes": {}, "n_tokens": 300}))
+    with pytest.raises(UserError, match=r"4 of checkpoints are there: --steps"):
+        load_probes(run)
+
+
 def test_nothing_probed_is_an_error_that_helps(tmp_path):
-    write_run(tmp_path, "d", status=None)
+    run = write_run(tmp_path, "d", status=None)
+    with pytest.raises(UserError, match=r"no probe results.*1 unfinished.*--steps"):
+        load_probes(tmp_path)
+    shutil.rmtree(run / "probes")
     with pytest.raises(UserError, match=r"no probe results.*1 unfinished.*scaling probe"):
         load_probes(tmp_path)
     (tmp_path / "runs" / "d" / "record.json").write_text("{torn")
-    with pytest.raises(UserError, match=r"record\.json is not JSON"):
+    with pytest.raises(UserError, match=r"record\.json is not whole JSON"):
         load_probes(tmp_path)
     with pytest.raises(UserError, match="no such file"):
         load_probes(tmp_path / "nowhere.csv")

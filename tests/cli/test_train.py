@@ -38,7 +38,10 @@ BAD = {
     "not a number": ([CONFIG, "--config.optim.peak_lr=nan"], "optim.peak_lr=nan"),
     "infinite": ([CONFIG, "--config.optim.weight_decay=inf"], "optim.weight_decay=inf"),
     "absurd": ([CONFIG, "--config.model.depth=1000000"], "model.depth=1000000 is above"),
-    "heads": ([CONFIG, "--config.model.n_heads=5"], "width=32 is not a multiple of n_heads=5"),
+    "heads": (
+        [CONFIG, "--config.model.n_heads=5"],
+        "width=32 is not a multiple of model.n_heads=5",
+    ),
     "kv heads": ([CONFIG, "--config.model.n_kv_heads=3"], "n_kv_heads=3"),
     "zero tokens": ([CONFIG, "--config.train.duration=0 tokens"], "trains on nothing"),
     "two durations": ([CONFIG, "--config.train.duration=5 steps 1e6 tokens"], "one number and one"),

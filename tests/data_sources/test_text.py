@@ -80,7 +80,8 @@ def test_duplicates_are_dropped(tmp_path, open_small):
         (tmp_path / f"{name}.txt").write_text("the same words in every file, to be kept once")
     (tmp_path / "d.txt").write_text("other words, long enough for a row or two of bytes")
     stats = open_small(Text(paths=(str(tmp_path / "*"),))).stats()
-    assert stats["documents"] == {"train": 1, "validation": 1}
+    assert [file["documents"] for file in stats["files"]] == [1, 0, 0, 1]
+    assert [file["duplicates"] for file in stats["files"]] == [0, 1, 1, 0]
     assert stats["duplicates"] == 2
 
 
@@ -130,6 +131,58 @@ def test_tokenizer_counts_bytes_exactly(tmp_path, tokenizer, open_small):
     assert text == "\0" + held_out
 
 
+@pytest.mark.parametrize("separator", ["none", "<|end|>", "new"])
+def test_the_extra_id_of_a_tokenizer_is_optional(separator, tmp_path, open_small, corpus_dir):
+    """With none or a token of its own, ids, vocabulary and bytes are the tokenizer's alone."""
+    tokenizers = pytest.importorskip("tokenizers")
+    model = tokenizers.ByteLevelBPETokenizer()
+    words = [f"word{i} {SNOWMAN}" for i in range(50)]
+    model.train_from_iterator(words, vocab_size=270, special_tokens=["<|end|>"])
+    model.save(str(tmp_path / "t.json"))
+    texts = [f"word{i} <|end|> {SNOWMAN}" * (i + 3) for i in range(20)]
+    (tmp_path / "x.json").write_text(json.dumps(texts))
+    source = Text(
+        paths=(str(tmp_path / "x.json"),), tokenizer=str(tmp_path / "t.json"), separator=separator
+    )
+    pipeline = open_small(source, documents="masked", n_rows_eval=1000)
+    assert pipeline.vocab_size == model.get_vocab_size() + (separator == "new")
+    corpus = pipeline._source.train.stream.corpus
+    content = corpus.files[0].data
+    own = model.token_to_id("<|end|>")
+    ids = {"none": None, "<|end|>": own, "new": model.get_vocab_size()}[separator]
+    assert corpus.separator == ids
+    n_opened = 0 if ids is None else corpus.n_documents
+    assert len(content) == sum(int(n) for n in np.diff(corpus.starts))
+    assert (content[corpus.starts[:-1]] == (-1 if ids is None else ids)).sum() == n_opened
+    if separator != "new":  # Text that spells a special token is text.
+        assert (content == own).sum() == n_opened
+    assert corpus.widths.data.sum() == sum(len(text.encode()) for text in texts)
+    positions = [pipeline.batch(step)["positions"] for step in range(40)]
+    assert any((batch[:, 1:] == 0).any() for batch in positions)
+    decoded_text = pipeline._source.decode(np.array(content[: corpus.starts[1]]))
+    assert decoded_text == ("" if ids is None else "\0") + texts[0]
+
+
+def test_a_separator_that_cannot_be_is_refused(tokenizer, corpus_dir, open_small):
+    paths = (str(corpus_dir / "*.txt"),)
+    with pytest.raises(UserError, match=r"data\.text\.separator 'nwe'; did you mean 'new'"):
+        open_small(Text(paths=paths, tokenizer=str(tokenizer), separator="nwe"))
+    with pytest.raises(UserError, match=r"separator='none' needs data\.text\.tokenizer"):
+        open_small(Text(paths=paths, separator="none"))
+
+
+def test_an_encoding_that_is_none_is_refused(corpus_dir, open_small):
+    for name in ("utf-99", "rot13", "hex"):
+        with pytest.raises(UserError, match=f"data.text.encoding='{name}' is not an encoding"):
+            open_small(Text(paths=(str(corpus_dir / "*.txt"),), encoding=name))
+
+
+def test_a_delimiter_that_is_nowhere_is_said(tmp_path, open_small):
+    (tmp_path / "x.txt").write_text("".join(f"line {i}\n" for i in range(100_000)))
+    pipeline = open_small(Text(paths=(str(tmp_path / "x.txt"),), delimiter="<|end|>"))
+    assert pipeline.warnings == ("x.txt: data.text.delimiter='<|end|>' is nowhere in it",)
+
+
 def test_rows_of_another_tokenizer_are_other_rows(tmp_path, tokenizer, open_small, corpus_dir):
     as_bytes = Text(paths=(str(corpus_dir / "*.txt"),))
     as_tokens = Text(paths=as_bytes.paths, tokenizer=str(tokenizer))
@@ -153,7 +206,8 @@ def write(tmp_path, name, content) -> Text:
         ("a.jsonl", b'{"text": "ok"}\n{"text": "cut', r"a\.jsonl:2: not JSON"),
         ("a.jsonl", b'{"txet": "ok"}\n', r"a\.jsonl:1:.*'text'; did you mean 'txet'"),
         ("a.jsonl", b'{"text": 3}\n', r"a\.jsonl:1: field 'text' must be text, not int"),
-        ("a.jsonl", b"[1]\n", r"a\.jsonl:1: each line must be a JSON object"),
+        ("a.jsonl", b"[1]\n", r"a\.jsonl#0: an element must be an object or text, not int"),
+        ("a.jsonl", b"[1]\n[2]\n", r"a\.jsonl:1: an element must be an object or text, not a list"),
         ("a.jsonl", b"\n\n", "corpus is empty"),
         ("a.gz", gzip.compress(b"words " * 500, mtime=0)[:-10], r"cannot read .*a\.gz' to its end"),
         ("a.zst", b"\x28\xb5\x2f\xfdbroken", r"cannot read .*a\.zst' to its end"),
@@ -172,12 +226,13 @@ def test_bad_content_is_named(name, content, message, tmp_path, open_small):
         ("none/books.txt", "directory .*none' does not exist"),
         ("*.csv", r"the glob '.*\*\.csv' matches no file"),
         (".", "is a directory"),
+        ("/dev/zero", "is a device or a pipe"),
     ],
 )
 def test_missing_files_are_named(pattern, message, tmp_path, open_small):
     (tmp_path / "books.txt").write_text("text")
     with pytest.raises(UserError, match=message):
-        open_small(Text(paths=(f"{tmp_path}/{pattern}",)))
+        open_small(Text(paths=(f"{tmp_path}/{pattern}" if "/dev" not in pattern else "/dev/zero",)))
 
 
 def test_no_paths_and_nothing_held_out(options, open_small):
@@ -197,11 +252,14 @@ def test_broken_tokenizer_is_named(tmp_path, corpus_dir, open_small):
 
 def test_bad_documents_can_be_skipped_and_are_counted(tmp_path, open_small, caplog):
     (tmp_path / "bad.txt").write_bytes(b"\xff")
-    (tmp_path / "good1.txt").write_text("good words " * 10)
-    (tmp_path / "good2.txt").write_text("more good words " * 10)
-    stats = open_small(Text(paths=(str(tmp_path / "*.txt"),), on_bad="skip")).stats()
-    assert stats["documents"] == {"train": 1, "validation": 1}
+    for i in range(8):
+        (tmp_path / f"good{i}.txt").write_text(f"good words {i} " * 10)
+    pipeline = open_small(Text(paths=(str(tmp_path / "*.txt"),), on_bad="skip"))
+    stats = pipeline.stats()
+    assert sum(stats["documents"].values()) == 8
     assert stats["skipped"]["documents"] == 1
+    assert [file["skipped"] for file in stats["files"]] == [1] + 8 * [0]
+    assert any("bad.txt: all of its 1 documents were skipped" in w for w in pipeline.warnings)
     assert "bad.txt: not UTF-8" in caplog.text
 
 
@@ -210,7 +268,7 @@ def test_cache_is_used_repaired_and_renewed(tmp_path, open_small, monkeypatch):
     home = tmp_path / "cache"
     expected = open_small(source, cache_dir=home).batch(1)["tokens"]
     with monkeypatch.context() as patch:
-        patch.setattr("scaling.data.text.read_all", lambda path: pytest.fail("read again"))
+        patch.setattr("scaling.data.text.documents_of", lambda *_: pytest.fail("read again"))
         assert (open_small(source, cache_dir=home).batch(1)["tokens"] == expected).all()
     [tokens] = home.glob("data/*/tokens.bin")
     tokens.write_bytes(tokens.read_bytes()[:-7])

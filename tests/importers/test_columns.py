@@ -113,17 +113,24 @@ def test_states_are_told_apart(status):
     ("column", "factor", "words"),
     [
         ("size", 1e-6, "--unit n_params=M"),
-        ("tokens", 1e-9, "--unit n_tokens=M"),
+        ("tokens", 1e-9, "--unit n_tokens=B"),
         ("val", 20.0, "loss=perplexity"),
     ],
 )
-def test_implausible_units_are_doubted(column, factor, words):
+def test_values_of_another_unit_are_refused_unless_it_is_stated(column, factor, words):
     raw = foreign()
     raw[column] *= factor
-    _, notices = to_records(raw, MAP, source="t")
-    assert any(words in n for n in notices), notices
-    _, notices = to_records(foreign(), MAP, source="t")
-    assert not any(words in n for n in notices)
+    with pytest.raises(UserError, match=words):
+        to_records(raw, MAP, source="t")
+    ours = {theirs: ours for ours, theirs in MAP.items()}[column]
+    right = {"n_params": "1", "n_tokens": "1"} if ours != "loss" else {"loss": "nats"}
+    to_records(raw, MAP, right, source="t")
+
+
+def test_state_of_weights_and_biases_is_the_status():
+    table, notices = to_records(foreign(State=["finished"] * 11 + ["crashed"]), MAP, source="t")
+    assert table["status"].tolist() == ["complete"] * 11 + ["failed"]
+    assert "status is column 'State'" in notices
 
 
 @pytest.mark.parametrize(
@@ -131,11 +138,11 @@ def test_implausible_units_are_doubted(column, factor, words):
     [
         ({}, {**MAP, "n_params": "sise"}, {}, "did you mean 'size'"),
         ({}, {**MAP, "n_parms": "lr"}, {}, "did you mean 'n_params'"),
-        ({}, {"n_params": "size", "loss": "val"}, {}, "n_tokens=COLUMN"),
+        ({}, {"n_params": "size", "loss": "val"}, {}, "n_tokens=tokens"),
         ({}, MAP, {"n_params": "bits"}, "unknown unit of n_params"),
         ({}, MAP, {"n_params": "-3"}, "factor must be positive"),
         ({}, MAP, {"lr": "K"}, "unknown mapped column"),
-        ({"size": ["10M", *[1e7] * 11]}, MAP, {}, "'10M' in row 1"),
+        ({"size": ["ten", *[1e7] * 11]}, MAP, {}, "'ten' in row 1"),
         ({"tokens": [0.0, *[1e9] * 11]}, MAP, {}, "not positive in row 1"),
         ({"status": "sleeping"}, MAP, {}, "sleeping"),
     ],

@@ -125,7 +125,7 @@ def test_an_unknown_project_is_one_sentence(wandb):
 
 def test_what_is_missing_is_asked_for_by_name(stand_in):
     raw = read_project("lab", "ladder")
-    with pytest.raises(UserError, match=r"n_params=COLUMN.*summary\.val/loss"):
+    with pytest.raises(UserError, match=r"n_params=config\.model\.params.*loss=summary\.val/loss"):
         to_records(raw, default_mapping(raw), source="wandb:lab/ladder")
 
 

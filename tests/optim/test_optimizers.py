@@ -164,7 +164,9 @@ def test_learning_rate_multipliers_reach_the_update(config):
     for name, info in with_names(tree).items():
         factor = mup.lr_multiplier(wide, info, config.options.step_kind(info))
         seen.add(factor)
-        np.testing.assert_allclose(scaled[name], factor * plain[name], rtol=1e-5, err_msg=name)
+        # Not to the bit: Adam's epsilon falls with width, and Newton-Schulz sees other rounding.
+        close = {"rtol": 1e-4, "atol": 1e-6}
+        np.testing.assert_allclose(scaled[name], factor * plain[name], **close, err_msg=name)
     assert len(seen) > 1
 
 

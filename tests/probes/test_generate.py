@@ -1,5 +1,7 @@
 """Generation with a cache is the full forward, token by token; rows do not see each other."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ from scaling.build import make_program
 from scaling.errors import UserError
 from scaling.probes.base import Target
 from scaling.probes.generate import cut, generate_until
-from scaling.probes.sampling import Sampling, choose, restrict
+from scaling.probes.sampling import LEAST_TEMPERATURE, Sampling, choose, restrict
 from scaling.probes.scorer import ScoredModel
 from scaling.sharding import make_mesh, parse_mesh, place, use_mesh
 from tests.helpers import small_config
@@ -126,6 +128,27 @@ def test_one_token_kept_is_greedy_even_where_tokens_tie(how):
         assert chosen.tolist() == choose(logits, keys, Sampling()).tolist() == [1, 0, 0]
 
 
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf, -math.inf, 1e-38, 1e-5, 5e-324])
+def test_temperatures_that_sample_nothing(value):
+    with pytest.raises(UserError, match=f"temperature={value!r} must be 0 .* from 0.0001 on"):
+        Sampling(temperature=value)
+
+
+@pytest.mark.parametrize("value", [LEAST_TEMPERATURE, 1e38])
+def test_the_extreme_temperatures_sample(value):
+    logits = jnp.array([[1e30, -1e30, 0.0]])
+    keys = jax.random.split(jax.random.key(1), 1)
+    (chosen,) = choose(logits, keys, Sampling(temperature=value)).tolist()
+    assert chosen == 0 or value > 1
+    assert np.isfinite(np.asarray(logits / value)).all()
+
+
+@pytest.mark.parametrize("how", [{"top_p": math.nan}, {"top_p": 0.0}, {"top_k": -1}])
+def test_sets_that_hold_nothing(how):
+    with pytest.raises(UserError, match=f"got top_k={how.get('top_k', 0)}"):
+        Sampling(**how)
+
+
 @pytest.mark.parametrize(
     ("prompts", "max_tokens", "message"),
     [([[1] * 20], 6, "do not fit"), ([[]], 3, "empty prompt"), ([[1]], 0, "at least 1")],
@@ -133,7 +156,5 @@ def test_one_token_kept_is_greedy_even_where_tokens_tie(how):
 def test_requests_that_cannot_be_met(transformer, in_mesh, prompts, max_tokens, message):
     with pytest.raises(UserError, match=message):
         generate_until(transformer, prompts, max_tokens=max_tokens)
-    with pytest.raises(UserError, match="temperature"):
-        Sampling(temperature=-1.0)
     with pytest.raises(UserError, match="no key-value cache"):
         generate_until(ScoredModel(lambda t: t, in_mesh, Target(None, 4, 8)), [[1]], max_tokens=1)

@@ -38,14 +38,23 @@ def test_order_and_companions_do_not_matter(transformer, in_mesh):
     assert alone == pytest.approx(together[7], rel=1e-5)
 
 
-def test_rolling_is_the_chain_of_windows(transformer, in_mesh):
-    document = tokens(60)
+@pytest.mark.parametrize("length", [1, 23, 24, 25, 48, 60])
+def test_rolling_gives_the_last_window_all_the_context_that_fits(transformer, in_mesh, length):
+    """Token by token, from lm-eval's description of its windows: tests/probes/test_lm_eval.py
+    compares with its code. Every window of T = 24 predictions ends at a multiple of T, or at the
+    end of the document, and is given the T tokens before its last one."""
+    document, T = tokens(length), 24
     (score,) = rolling_loglikelihood(transformer, [document], prefix=0)
-    before = [0, *document]
-    windows = [(before[a : a + 1], document[a : a + 24]) for a in (0, 24, 48)]
-    expected = sum(s.logp for s in loglikelihood(transformer, windows))
-    assert score.logp == pytest.approx(expected, abs=1e-4)
-    assert score.n_tokens == 60
+    padded, places = np.zeros((length, T), np.int32), np.zeros((length, 1), np.int32)
+    for at in range(length):
+        end = min((at // T + 1) * T, length)
+        seen = document[end - 1 - T : at] if at >= T else [0, *document[:at]]
+        padded[at, : len(seen)] = seen
+        places[at] = len(seen) - 1
+    logp = transformer.next_token(padded, places)[:, 0]
+    expected = logp[np.arange(length), document].sum(dtype=np.float64)
+    assert score.logp == pytest.approx(expected, rel=1e-5)
+    assert score.n_tokens == length
 
 
 def test_one_pass_for_single_tokens_equals_one_each(transformer, in_mesh):
@@ -57,10 +66,13 @@ def test_one_pass_for_single_tokens_equals_one_each(transformer, in_mesh):
 
 
 def test_scorings(transformer, in_mesh):
-    item = Choice(tokens(4), ((1, 2), (3, 4)), 1, n_bytes=(2, 8), unconditional=[5])
+    lengths = {"n_bytes": (2, 8), "n_characters": (1, 3)}
+    item = Choice(tokens(4), ((1, 2), (3, 4)), 1, unconditional=[5], **lengths)
     (plain,) = multiple_choice(transformer, [item])
     (per_byte,) = multiple_choice(transformer, [item], "bytes")
     np.testing.assert_allclose(per_byte, plain / [2, 8])
+    (per_character,) = multiple_choice(transformer, [item], "characters")
+    np.testing.assert_allclose(per_character, plain / [1, 3])
     (mutual,) = multiple_choice(transformer, [item], "mutual")
     prior = [s.logp for s in loglikelihood(transformer, [([5], [1, 2]), ([5], [3, 4])])]
     np.testing.assert_allclose(mutual, plain - prior, **CLOSE)

@@ -106,6 +106,24 @@ def test_afterwards_equals_during_training(run, capsys):
     assert "0 probe results" in capsys.readouterr().out
 
 
+def test_emergence_finds_what_was_just_asked(run, tmp_path, monkeypatch, capsys):
+    """Of one run, and of a directory of runs; of an earlier checkpoint with --steps."""
+    monkeypatch.chdir(tmp_path)
+    probe = "--probe=late=cipher:n_items=10,shots=1+2,queries=2"
+    ask = ["emergence", str(tmp_path), "--metric", "accuracy", "--where", "label=late"]
+    assert main(["probe", str(tmp_path), probe, "--mesh=data:2", "--step=3"]) == 0
+    assert main([*ask, "--draws", "20"]) == 2
+    assert "late was asked before the end only: add --steps" in capsys.readouterr().err
+    assert main([*ask, "--steps", "--draws", "20"]) == 0
+    assert main(["probe", str(run), probe, "--mesh=data:2"]) == 0
+    assert main([*ask, "--draws", "20"]) == 0
+    found = json.loads((tmp_path / "emergence.json").read_text())["conditions"]
+    result = json.loads((run / "probes/late/step_0000000006.json").read_text())
+    right = [g["metrics"].get("accuracy", {"n": 0}) for g in result["groups"]]
+    want = sorted(one["sum"] / one["n"] for one in right if one["n"])
+    assert sorted(one["levels"][0]["mean"] for one in found.values()) == want
+
+
 def test_any_checkpoint_of_any_run_of_a_sweep(run, tmp_path):
     shutil.copytree(run, tmp_path / "out/runs/a")
     shutil.copytree(run, tmp_path / "out/runs/b")

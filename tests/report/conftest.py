@@ -5,6 +5,7 @@ import json
 import pytest
 
 from scaling.report.write import write_report
+from tests.report import hostile
 from tests.report.synthetic import set_fields, write_sweep
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"></script><script>alert(1)</script>"
@@ -28,6 +29,17 @@ def full_sweep(tmp_path_factory):
     reason = {"reason": f"loss above its mean {HOSTILE}", "step": 12}
     set_fields(path, f"{DIVERGED:016x}", status="diverged", loss=None, divergence=reason)
     return path
+
+
+@pytest.fixture(scope="session")
+def hostile_sweep(tmp_path_factory):
+    """A sweep in which every text of every record, probe and group is hostile."""
+    return hostile.write_sweep(tmp_path_factory.mktemp("hostile") / "s")
+
+
+@pytest.fixture(scope="session")
+def hostile_report(hostile_sweep):
+    return write_report(hostile_sweep, quiet=True)
 
 
 @pytest.fixture(scope="session")

@@ -95,6 +95,15 @@ def test_the_console_stays_silent_and_no_text_became_code(page):
     assert page.execute_script("return document.querySelectorAll('main img, main b').length") == 0
 
 
+def test_no_field_of_any_file_becomes_code(browser, hostile_report):
+    browser.get_log("browser")
+    browser.get(hostile_report.page.as_uri())
+    wait(browser, "return document.documentElement.dataset.ready === 'true'")
+    assert browser.get_log("browser") == []
+    assert "owned" not in browser.title.split("<")[0]
+    assert browser.execute_script("return document.querySelectorAll('main img').length") == 0
+
+
 def test_a_point_tells_its_run(page):
     """A run called "@accent" is called so, and is not a colour."""
     from selenium.webdriver import ActionChains

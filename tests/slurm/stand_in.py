@@ -7,11 +7,11 @@ Leaves metrics.jsonl with one row a step and status.json; its "checkpoint" is th
 """
 
 import pathlib
-import signal
 import sys
 import time
 
 from scaling.files import write_atomic
+from scaling.interrupt import install
 from scaling.lease import Lease, LeaseHeld, LeaseLost
 from scaling.record import RunDir
 from scaling.sweep.protocol import AGAIN, DONE, ELSEWHERE
@@ -20,7 +20,7 @@ from scaling.sweep.protocol import AGAIN, DONE, ELSEWHERE
 def main(out: str, run_id: str, total: int, *_: str) -> int:
     workdir = pathlib.Path(out, "runs", run_id)
     asked = []
-    signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
+    install(lambda *_: asked.append(True))
     try:
         with Lease(workdir) as lease:
             run_dir, saved = RunDir(workdir, lease), workdir / "step"

@@ -1,6 +1,7 @@
 """What is submitted, what is refused, and how the queue is read."""
 
 import json
+import os
 import signal
 import subprocess
 import types
@@ -12,6 +13,7 @@ from launch.base import Poll
 from launch.slurm import SCRIPT, Slurm
 from launch.slurm_client import indices_of, states_of
 from scaling.errors import UserError
+from scaling.interrupt import REQUESTS
 from tests.slurm.cluster import MAX_ARRAY_SIZE
 from tests.sweep.fakes import write_checkpoint
 
@@ -156,20 +158,23 @@ def job(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
     monkeypatch.setenv("SLURM_JOB_ID", "1")
     monkeypatch.setattr(slurm_job, "queue", list)  # so no start requeues itself
-    before = signal.getsignal(signal.SIGTERM)
 
-    def start(restart=0, status=3):
-        def run(argv, **_):
+    def start(restart=0, status=3, signalled=()):
+        def srun(argv, **_):
+            def wait():
+                for number in signalled:
+                    os.kill(os.getpid(), number)
+                return status
+
             start.calls.append(argv)
-            return types.SimpleNamespace(returncode=status)
+            return types.SimpleNamespace(wait=wait, send_signal=start.told.append)
 
         monkeypatch.setenv("SLURM_RESTART_COUNT", str(restart))
-        monkeypatch.setattr(subprocess, "run", run)
+        monkeypatch.setattr(subprocess, "Popen", srun)
         return slurm_job.main([str(tmp_path / "00001.json")])
 
-    start.calls = []
-    yield start
-    signal.signal(signal.SIGTERM, before)
+    start.calls, start.told = [], []
+    return start
 
 
 def test_srun_is_told_the_cores(job, tmp_path, monkeypatch):
@@ -177,6 +182,17 @@ def test_srun_is_told_the_cores(job, tmp_path, monkeypatch):
     assert job() == 3
     assert job.calls[0][-2:] == ["--cpus-per-task=8", "true"]
     assert json.loads((tmp_path / "00001.0.0").read_text()) == {"from": -1, "exit": 3}
+
+
+@pytest.mark.parametrize("number", REQUESTS)
+def test_a_signal_to_the_job_alone_reaches_the_run(job, number):
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        assert job(status=slurm_job.AGAIN, signalled=[number]) == slurm_job.AGAIN
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+    assert job.told == [signal.SIGUSR1]
 
 
 def test_preempted_again_and_again_before_anything_is_saved_is_a_failure(job, tmp_path):

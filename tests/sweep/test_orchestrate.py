@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from scaling.interrupt import SIGNALS
 from scaling.lease import Lease
 from scaling.sweep import orchestrate as module
 from scaling.sweep.orchestrate import Orchestrator
@@ -221,9 +222,9 @@ def test_a_fault_of_the_launcher_itself_has_the_runs_saved(tmp_path):
     assert launcher.said == ["start", "stop", "close"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_stops_submission_and_waits_for_what_runs(tmp_path, number):
-    before = signal.getsignal(number)
+    before = signal.signal(number, signal.default_int_handler)  # the test may run under nohup
 
     def stopped(out, run_id):
         os.kill(os.getpid(), number)
@@ -235,7 +236,7 @@ def test_a_signal_stops_submission_and_waits_for_what_runs(tmp_path, number):
     assert launcher.said == ["start", "stop", "close"]
     assert len(end.left) == 2
     assert not end.gave_up
-    assert signal.getsignal(number) is before
+    assert signal.signal(number, before) is signal.default_int_handler
 
 
 def test_fraction_and_time_left_follow_the_flops(tmp_path):

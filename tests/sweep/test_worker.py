@@ -68,8 +68,9 @@ def test_when_the_launcher_dies_the_run_is_saved(worker):
     assert "saved" in worker.stderr.read()
 
 
-def test_sigterm_between_runs_ends_it(worker):
-    worker.send_signal(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_between_runs_ends_it(worker, number):
+    worker.send_signal(number)
     assert worker.wait(20) == 75
 
 

@@ -25,6 +25,7 @@ from scaling.analysis.probe_table import (
 )
 from scaling.analysis.tables.choose import require, select
 from scaling.errors import UserError, unknown
+from scaling.limits import refuse_too_many
 
 _CONTINUOUS = ("logprob_per_token", "p_right", "brier", "edit_distance")  # in order of preference
 _FEW = 5  # levels below which a break cannot be told from a curve
@@ -61,6 +62,7 @@ def analyse(
     smooth_width: decades of x over which a rise (its 10 to 90 %) is smooth (.4, against a loss
     .03); a steeper one is a break. draws: resamples behind every interval and test. Raises
     UserError for bad input."""
+    refuse_too_many("--draws", draws, "draws")
     if not 0 < alpha < 0.5 or draws < 20:
         raise UserError(f"{alpha=:g}, {draws=}: alpha lies in (0, 0.5), draws are 20 or more")
     if smooth_width is not None and not 0 < smooth_width < math.inf:
@@ -76,6 +78,7 @@ def analyse(
         chosen = chosen[chosen["step"] == chosen.groupby("run_id")["step"].transform("max")]
         warnings.append(f"{x} is the same at every step of a run: only its last step is used")
     p = points(chosen, metric, x, n_items=n_items, bins=bins)
+    warnings += p.said
     kept = chosen.iloc[p.rows]
     chance = _chance(kept, metric, chance)
     ceiling = _ceiling(kept, metric, ceiling)
@@ -89,7 +92,10 @@ def analyse(
         reference = max(least, resolution or 0.0) if p.proportion else least
         levels = mark(levels, p, reference, alpha)
         if all(level.p_above is None for level in levels):
-            warnings.append("one run a scale and no item counts: nothing can be tested (--n-items)")
+            warnings.append(
+                "one run a scale and no item counts: nothing can be tested; say how many items are "
+                f"behind a value (--n-items 1000), or give a column n_items or {metric}_stderr"
+            )
         found = onset(p, levels, reference, alpha, draws, seed)
     partner, partner_levels = _partner(chosen, metric, x, continuous, bins)
     breaks = {}

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from scaling.analysis.emergence.metric import item_counts, kind_of_metric, named_share
 from scaling.analysis.emergence.result import Level, Span
 from scaling.analysis.intervals import t_quantile
 from scaling.analysis.tables.choose import require
@@ -19,7 +20,6 @@ _Z = 1.959964
 _MOST_LEVELS = 24  # distinct scales beyond which they are binned
 _BINS = 12
 _SAME_SCALE = 1e-3  # relative: scales this close are one level
-PROPORTIONS = ("accuracy", "exact_match", "exact_str_match", "multiple_choice_grade")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Points:
     level: np.ndarray
     run_ids: tuple[str, ...]
     rows: np.ndarray  # where each came from in the table
+    said: tuple[str, ...] = ()  # what was found out about the metric and its items
 
     @property
     def n_levels(self) -> int:
@@ -55,11 +56,8 @@ class Points:
 
 
 def is_proportion(metric: str, values: np.ndarray) -> bool:
-    """Whether the metric is a share of right items: by its name, and all within [0, 1]."""
-    named = any(part in metric for part in (*PROPORTIONS, "_acc")) or metric == "acc"
-    return (
-        named and not metric.startswith("expected") and bool(((values >= 0) & (values <= 1)).all())
-    )
+    """Whether the metric bears the name of a share of right items, and all lie within [0, 1]."""
+    return named_share(metric) and bool(((values >= 0) & (values <= 1)).all())
 
 
 def wilson(successes: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -104,23 +102,21 @@ def points(
     bins: int | Sequence[float] | None = None,
 ) -> Points:
     """The finite values of `metric` against `x`. Items come from `METRIC_n`, `n_items` (argument),
-    or the column n_items. Raises UserError when a column or every value is missing, or x is not
-    positive."""
+    the column n_items, or standard errors (`METRIC_stderr`). Raises UserError when a column or
+    every value is missing, x is not positive, or the metric looks like per cent."""
     require(table, [x, metric])
     at, y = (pd.to_numeric(table[c], errors="coerce").to_numpy(np.float64) for c in (x, metric))
-    if f"{metric}_n" in table:
-        n = pd.to_numeric(table[f"{metric}_n"], errors="coerce").to_numpy(np.float64)
-    elif n_items is not None or "n_items" not in table:
-        n = np.full(len(y), np.nan if n_items is None else float(n_items))
-    else:
-        n = pd.to_numeric(table["n_items"], errors="coerce").to_numpy(np.float64)
+    n, counted = item_counts(table, metric, n_items)
     keep = np.isfinite(at) & np.isfinite(y)
     if not keep.any():
-        raise UserError(f"no row has both {x} and {metric}")
+        hint = table.attrs.get("hint")
+        raise UserError(f"no row has both {x} and {metric}" + (f"; {hint}" if hint else ""))
     if (at[keep] <= 0).any():
         raise UserError(f"column {x!r}: {at[keep].min():g} is not a positive scale")
     n = np.where(n > 0, n, np.nan)
-    proportion = is_proportion(metric, y[keep])
+    stated = metric in table.attrs.get("units", ())
+    kind = kind_of_metric(metric, y[keep], n[keep], doubted=not stated)
+    proportion = kind.share
     variance = np.full(len(y), np.nan)
     if proportion:
         variance = y * (1 - y)
@@ -149,7 +145,18 @@ def points(
         level,
         ids,
         index,
+        (*filter(None, (counted, kind.said)), *_left_out(table, x, y, at)),
     )
+
+
+def _left_out(table: pd.DataFrame, x: str, y: np.ndarray, at: np.ndarray) -> list[str]:
+    """Rows that were measured and have no place on the axis."""
+    nowhere = np.isfinite(y) & ~np.isfinite(at)
+    if not nowhere.any():
+        return []
+    names = table["run_id"].to_numpy()[nowhere] if "run_id" in table else nowhere.nonzero()[0] + 1
+    shown = ", ".join(map(str, pd.unique(names)[:3]))
+    return [f"{nowhere.sum()} of {np.isfinite(y).sum()} rows have no {x} and are left out: {shown}"]
 
 
 def level_means(p: Points, y: np.ndarray | None = None) -> np.ndarray:

@@ -1,18 +1,16 @@
 """`Emergence`: what an analysis of one ability found, as frozen facts and as JSON."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scaling.analysis.emergence import wording
-from scaling.errors import UserError
-from scaling.files import write_atomic
+from scaling.files import dump
+from scaling.outputs import write_output
 
 Span = tuple[float | None, float | None]  # the two ends of a 95 % interval; None: unbounded
 
@@ -181,12 +179,9 @@ class Emergence:
     def to_json(self, path: str | os.PathLike | None = None) -> str:
         """As JSON text (what is not finite becomes null), also written to `path` atomically.
         Raises UserError when it cannot be written."""
-        text = json.dumps(_plain(dataclasses.asdict(self)), indent=1, allow_nan=False)
+        text = dump(_plain(dataclasses.asdict(self)))
         if path is not None:
-            try:
-                write_atomic(Path(path), text + "\n")
-            except OSError as error:
-                raise UserError(f"cannot write {path}: {error.strerror}") from None
+            write_output(path, text + "\n", "--json")
         return text
 
     def __str__(self) -> str:

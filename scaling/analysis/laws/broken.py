@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.analysis.law import Law, Param, factorial
-from scaling.analysis.laws.power import X_COLUMN
+from scaling.analysis.laws.power import SCORE, X_COLUMN
 
 
 def place_name(i: int) -> str:
@@ -36,6 +36,7 @@ class Broken(Law):
 
     paper = "Caballero et al. 2022 (arXiv:2210.14891), eq. 1"
     columns = (X_COLUMN,)
+    target = SCORE
 
     def __init__(self, breaks: int):
         self.breaks = breaks

@@ -5,9 +5,10 @@ from types import MappingProxyType
 import jax.numpy as jnp
 import numpy as np
 
-from scaling.analysis.law import N_PARAMS, N_TOKENS, Column, Law, Param, factorial
+from scaling.analysis.law import LOSS, N_PARAMS, N_TOKENS, Column, Law, Param, factorial
 
 X_COLUMN = Column("x", "any", "the scaled quantity; choose it with --map x=COLUMN")
+SCORE = Column("loss", "nats/token or any", "evaluation loss, or another score; --map loss=COLUMN")
 PF_DAYS = Column("pf_days", "PF-days", "1 PF-day = 8.64e19 FLOPs; compute at the critical batch")
 
 
@@ -29,6 +30,7 @@ class Power(Law):
         self.name = name
         self.column = column
         self.columns = (column,)
+        self.target = SCORE if column == X_COLUMN else LOSS
         self.formula = f"L = (X_c / {column.name})^a"
         self.published = MappingProxyType({"Kaplan et al. 2020": published} if published else {})
 

@@ -10,11 +10,23 @@ from pathlib import Path
 
 import numpy as np
 
+from scaling.data.containers.layout import Layout, check_size
 from scaling.errors import UserError
 
 MAGIC = b"MMIDIDX\x00\x00"
 DTYPES = {1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 8: "uint16"}
 _HEADER = struct.Struct("<9sQBQQ")
+
+
+def layout(path: Path, head: bytes) -> Layout | None:
+    """None without an index beside the file. Raises UserError for a broken index, and where the two
+    files do not fit together."""
+    if path.suffix == ".idx" or not path.with_suffix(".idx").exists():
+        return None
+    dtype, starts = read_index(path.with_suffix(".idx"))
+    out = Layout("megatron", dtype, int(starts[-1]), starts=starts)
+    check_size(path, out, f"its index {path.with_suffix('.idx').name!r}")
+    return out
 
 
 def read_index(path: Path) -> tuple[str, np.ndarray]:

@@ -7,7 +7,7 @@ import sys
 
 from scaling.cli import VERBS
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def test_the_tree_is_the_one_of_the_docstrings():
