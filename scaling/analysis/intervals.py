@@ -164,11 +164,13 @@ def _jackknife(
 class Profile:
     """The objective above its minimum along one parameter, all others refitted.
 
-    z and rise are [points] in order of z; low and high the ends of the interval, infinite where
-    the profile does not climb to `height` before the bound: the data do not bound it there."""
+    z and rise are [points] in order of z, and path [points, P] where the others went; low and high
+    the ends of the interval, infinite where the profile does not climb to `height` before the
+    bound: the data do not bound it there."""
 
     z: np.ndarray
     rise: np.ndarray
+    path: np.ndarray
     height: float
     low: float
     high: float
@@ -200,8 +202,8 @@ def profiles(
             return {}, found.z[best]
         for j in np.unique(label):
             mine = label == j
-            known = out.get(int(j), Profile(np.empty(0), np.empty(0), q * q * at.height[j], 0, 0))
-            out[int(j)] = _extended(known, z[j], found.z[mine, j], found.f[mine] - f)
+            known = out.get(int(j), _empty(len(z), q * q * at.height[j]))
+            out[int(j)] = _extended(known, int(j), z[j], found.z[mine], found.f[mine] - f)
         sides = [
             (j, s) for j, s in sides
             if int(j) in out and not np.isfinite(out[int(j)].low if s < 0 else out[int(j)].high)
@@ -214,7 +216,7 @@ def profiles(
         found = _profile_points(problem, points, label, lo, hi)
         for j in out:
             mine = label == j
-            out[j] = _extended(out[j], z[j], found.z[mine, j], found.f[mine] - f)
+            out[j] = _extended(out[j], j, z[j], found.z[mine], found.f[mine] - f)
     return out, None
 
 
@@ -236,14 +238,18 @@ def _points(z, lo, hi, at: Spread, sides, steps) -> tuple[np.ndarray, np.ndarray
     return np.clip(np.array(rows).reshape(-1, len(z)), lo, hi), np.array(label, int)
 
 
-def _extended(known: Profile, centre: float, grid, rise) -> Profile:
+def _empty(n_params: int, height: float) -> Profile:
+    return Profile(np.empty(0), np.empty(0), np.empty((0, n_params)), height, 0, 0)
+
+
+def _extended(known: Profile, j: int, centre: float, path, rise) -> Profile:
     """The profile with more points, and its ends read again."""
-    grid = np.concatenate([known.z, grid])
+    path = np.concatenate([known.path, path])
     rise = np.concatenate([known.rise, np.maximum(rise, 0)])
-    order = np.argsort(grid)
-    grid, rise = grid[order], rise[order]
-    low, high = (_crossing(centre, grid, rise, known.height, side) for side in (-1, 1))
-    return Profile(grid, rise, known.height, low, high)
+    order = np.argsort(path[:, j])
+    path, rise = path[order], rise[order]
+    low, high = (_crossing(centre, path[:, j], rise, known.height, side) for side in (-1, 1))
+    return Profile(path[:, j], rise, path, known.height, low, high)
 
 
 def _profile_points(problem, points, label, lo, hi):

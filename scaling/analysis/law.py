@@ -49,9 +49,10 @@ TRANSFORMS = MappingProxyType(
 class Param:
     """One free constant of a law.
 
-    `lower`/`upper` are hard bounds in natural units; an optimum on one of them is reported as
-    `at_bound`. `transform="log"` (strictly positive bounds) searches ln(value). `grid` holds the
-    starting values in natural units; the starts of a law are the product of its grids.
+    `lower`/`upper` are bounds in natural units; an optimum on one of them is reported as
+    `at_bound`. They are limits of meaning, unless `widest` says how far they give way when the
+    data ask for more. `transform="log"` (strictly positive bounds) searches ln(value). `grid`
+    holds the starting values in natural units; the starts of a law are the product of its grids.
     """
 
     name: str
@@ -60,9 +61,11 @@ class Param:
     transform: str = "identity"
     grid: tuple[float, ...] = ()
     doc: str = ""
+    widest: tuple[float, float] | None = None
 
     def __post_init__(self):
         assert self.transform in TRANSFORMS, self
+        assert self.widest is None or self.widest[0] <= self.lower < self.upper <= self.widest[1]
         assert self.lower < self.upper, self
         assert self.transform != "log" or self.lower > 0, f"{self.name}: log needs lower > 0"
         assert all(self.lower <= g <= self.upper for g in self.grid), f"{self.name}: grid outside"

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -10,6 +11,9 @@ from scaling.analysis.tables.names import listed
 from scaling.cli.options import add_columns, fitting, law_names, read_table, verb_parser
 from scaling.errors import UserError
 from scaling.terminal import printable, say
+
+if TYPE_CHECKING:
+    from scaling.analysis.result import Fit
 
 _FIT_EXAMPLES = """examples:
   scaling fit results.csv --law chinchilla
@@ -22,7 +26,8 @@ _FIT_EXAMPLES = """examples:
   scaling fit results.csv --law chinchilla --drop-highest 5 --bootstrap 4000 --json fit.json
   scaling fit curves.jsonl --law multi_power --bootstrap 200 --plot fit.svg
 
-Exit status: 0 fitted (read `status` in the result), 2 bad input."""
+Exit status: 0 when it ran to its end, whatever came out (read `status`: what is not ok is said on
+stderr as well, with what to do about it), 2 bad input."""
 
 _COMPARE_EXAMPLES = """examples:
   scaling compare results.csv --laws chinchilla chinchilla_tied kaplan
@@ -72,6 +77,7 @@ def fit(argv: Sequence[str]) -> int:
     )
     result.warnings[:0] = notices
     say(result)
+    _say_status(result)
     if args.json is not None:
         result.to_json(args.json)
     if args.plot is not None:
@@ -197,6 +203,8 @@ def compare(argv: Sequence[str]) -> int:
         names, table, cluster=cluster, folds=args.folds, best_of=best_of, **options
     )
     say(comparison)
+    for found in comparison.fits.values():
+        _say_status(found)
     for notice in notices:
         say(f"warning: {notice}")
     if args.sensitivity:
@@ -282,6 +290,15 @@ def _combined(given: dict[str, list[float]]) -> pd.DataFrame:
         if len(values) not in (1, longest):
             raise UserError(f"{name} has {len(values)} values where another has {longest}")
     return pd.DataFrame({k: v * longest if len(v) == 1 else v for k, v in given.items()})
+
+
+def _say_status(result: "Fit") -> None:
+    """On stderr: a fit that is not ok, why, and what to do."""
+    if result.status != "ok":
+        from scaling.analysis.status import STATUSES
+
+        said = f"{result.law.name}: status {result.status}: {STATUSES[result.status]}"
+        print(printable(f"{said}; {result.remedy}"), file=sys.stderr)
 
 
 def _show(table: pd.DataFrame, warnings: Sequence[str]) -> None:

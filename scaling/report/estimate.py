@@ -12,11 +12,12 @@ from scaling.analysis.bootstrap import Bootstrap
 from scaling.analysis.clusters import FEW, FEW_TO_RESAMPLE, resolve
 from scaling.analysis.fit import fit
 from scaling.analysis.laws import LAWS
-from scaling.analysis.result import Fit
+from scaling.analysis.result import Fit, Interval
 from scaling.analysis.tables.choose import matches, require
 from scaling.errors import UserError
 from scaling.reading import loads
 from scaling.report.collect import Group
+from scaling.report.text import greek, listing
 
 DRAWS = 1000
 # Starts times rows of a fit: enough that dozens of starts meet at the optimum, however long the
@@ -65,13 +66,18 @@ class Estimate:
         return self.fit.optimal(padded).iloc[: len(flops)]
 
     @functools.cached_property
-    def has_optimum(self) -> bool:
-        """Whether the law says how to divide compute between parameters and tokens."""
+    def no_optimum(self) -> str:
+        """Why there is no compute-optimal size in the range of the runs; "" when there is."""
         try:
-            self.optimal([1e18])
-        except UserError:
-            return False
-        return True
+            self.optimal([self.table["flops"].min(), 100 * self.table["flops"].max()])
+        except UserError as error:
+            return str(error)
+        return ""
+
+    @property
+    def has_optimum(self) -> bool:
+        """Whether the fit says how to divide compute between parameters and tokens."""
+        return not self.no_optimum
 
     @property
     def of_n_and_d(self) -> bool:
@@ -91,7 +97,9 @@ def estimate(group: Group, table: pd.DataFrame, *, check: bool = True) -> Estima
     draws = max(MIN_DRAWS, min(DRAWS, DRAW_ROWS // len(chosen)))
     result = _fit(group.law, chosen, draws)
     if result.status == "failed":
-        raise UserError(f"no start of {group.law} reached an optimum on {len(chosen)} runs")
+        raise UserError(
+            f"no start of {group.law} reached an optimum on {len(chosen)} runs: {result.remedy}"
+        )
     predicted = predict(result, chosen)["predicted"]
     chosen = chosen.assign(predicted=predicted, error=predicted / chosen["loss"] - 1)
     return Estimate(
@@ -181,6 +189,18 @@ def predict(result: Fit, table: pd.DataFrame) -> pd.DataFrame:
     padding = rows.iloc[[-1] * (-len(rows) % _ROWS)]
     out = result.predict(pd.concat([rows, padding], ignore_index=True)).iloc[: len(rows)]
     return out.set_axis(table.index)
+
+
+def mark(p: Interval) -> str:
+    """What is to be said beside a constant: that it is not determined, lies on its bound, or is
+    known only given a bound. "" for the rest."""
+    if not p.identified:
+        return "not determined by these runs"
+    if p.at_bound:
+        return "at its bound"
+    return (
+        f"given {listing([greek(n) for n in p.conditional])} at the bound" if p.conditional else ""
+    )
 
 
 def truth(table: pd.DataFrame) -> float | None:

@@ -5,9 +5,10 @@ import numpy as np
 import pandas as pd
 
 from scaling.analysis.result import Fit
+from scaling.analysis.status import STATUSES
 from scaling.report import charts
 from scaling.report.content import Formula, Section, Table, Text
-from scaling.report.estimate import Estimate, facts, predict
+from scaling.report.estimate import Estimate, facts, mark, predict
 from scaling.report.text import count, greek, interval, number, percent, plural, span
 
 _COLUMNS = ("name", "n_params", "n_tokens", "flops", "loss", "predicted", "error")
@@ -49,7 +50,8 @@ def in_words(found: Estimate) -> str:
         if name not in params or not found.of_n_and_d:
             continue
         p = params[name]
-        ends = "" if p.ci95 is None else f" (95 % interval {_gains(p.ci95)})"
+        said = mark(p)
+        ends = "" if p.ci95 is None else f" (95 % interval {_gains(p.ci95)}{said and ', ' + said})"
         parts.append(
             f"doubling the {what} lowers the excess loss that they govern by "
             f"{percent(_gain(p.value))}{ends}"
@@ -87,7 +89,8 @@ def _how_sure(found: Estimate) -> str:
     )
     text = (
         f"{starts['at_best']} of the {starts['converged']} starts that ran to the end reached this "
-        f"optimum (status: {result.status.replace('_', ' ')}). Intervals are 95 %, from {how}."
+        f"optimum (status: {result.status.replace('_', ' ')}, {STATUSES[result.status]}"
+        f"{result.remedy and '; ' + result.remedy}). Intervals are 95 %, from {how}."
     )
     if found.by_trunk:
         text += f" Runs that share a trunk share its noise; there are {trunks} trunks."
@@ -101,9 +104,9 @@ def _constants(found: Estimate) -> Table:
     docs |= {"a": "exponent of the optimal size on compute"}
     rows = []
     for name, p in {**found.fit.params, **found.fit.derived}.items():
-        remark = "at its bound" if p.at_bound else "" if p.identified else "not determined"
-        text = docs.get(name, "")
-        rows.append((greek(name), number(p.value, 4), interval(p.ci95), remark or text))
+        rows.append(
+            (greek(name), number(p.value, 4), interval(p.ci95), mark(p) or docs.get(name, ""))
+        )
     return Table(("constant", "value", "95 % interval", "meaning"), tuple(rows))
 
 

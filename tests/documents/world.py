@@ -78,6 +78,8 @@ def _tables(place: pathlib.Path) -> None:
     old = old.assign(size_m=n / 1e6, n_tokens=d, ppl=np.exp(loss))
     old.to_csv(place / "old.csv", index=False)
     results[["n_params", "n_tokens", "loss"]].to_csv(place / "ladder.csv", index=False)
+    sheet = {"Params (M)": n / 1e6, "Tokens, seen": d / 1e9, "Val Loss": loss, "State": "finished"}
+    pd.DataFrame(sheet).to_csv(place / "sheet.csv", index=False, sep=";", decimal=",")
     _curves(place / "curves.jsonl")
 
 

@@ -6,7 +6,7 @@ left out included. `.attrs["units"]` says for which columns a unit was stated: t
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +158,7 @@ def _tidied(table: pd.DataFrame, what: str) -> tuple[pd.DataFrame, list[str]]:
         table = table.set_axis(names, axis=1)
     if doubles:
         table = table.loc[:, ~table.columns.duplicated()]
+    table = _hashable(table)
     if len(table) and len(table.columns):
         numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in table.dtypes]
         blank = np.ones(len(table), bool)
@@ -167,3 +168,13 @@ def _tidied(table: pd.DataFrame, what: str) -> tuple[pd.DataFrame, list[str]]:
             notices.append(f"{blank.sum()} blank row(s) were left out")
             table = table[~blank]
     return table, notices
+
+
+def _hashable(table: pd.DataFrame) -> pd.DataFrame:
+    """Lists and other containers in cells become text: nobody can count or compare them."""
+
+    def holds_containers(column: pd.Series) -> bool:
+        return column.dtype == object and any(not isinstance(v, Hashable) for v in column)
+
+    found = [name for name in table.columns if holds_containers(table[name])]
+    return table.assign(**{name: table[name].map(str, na_action="ignore") for name in found})

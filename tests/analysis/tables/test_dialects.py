@@ -12,8 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scaling.analysis.laws import LAWS
+from scaling.analysis.tables.check import validate
+from scaling.analysis.tables.mixed import mixed
 from scaling.analysis.tables.read import as_table, read
 from scaling.errors import UserError
+from tests.analysis.synthetic import sweep
 
 NAMES = ["n_params", "Verlust (é)", "run, name", 'say "x"', "step"]
 zstandard = pytest.importorskip("zstandard")
@@ -185,6 +189,14 @@ def test_blank_rows_of_a_dataframe_and_its_numbers():
     kept, notices = read(table)
     assert kept.index.tolist() == [0, 2]
     assert notices == ["1 blank row(s) were left out"]
+
+
+def test_lists_in_cells_do_not_stop_a_fit():
+    table = sweep().assign(warnings=[["late"], []] * 18, config=[{"lr": [1]}, None] * 18)
+    kept, notices = validate(LAWS.load("chinchilla"), as_table(table)[0])
+    assert len(kept) == 36
+    assert notices == []
+    assert mixed(LAWS.load("chinchilla"), kept, np.zeros(36)) == []
 
 
 @pytest.mark.parametrize("source", [3, {"a": [1, 2], "b": [1]}, {"a": 1}, None, object()])
