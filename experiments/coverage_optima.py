@@ -61,13 +61,14 @@ def study(sizes: int, budgets: int, sets: int, noise: float, first_seed: int) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", type=int, default=300)
+    parser.add_argument("--sizes", nargs="+", type=int, default=SIZES)
     parser.add_argument("--noise", type=float, default=0.003, help="of ln loss")
     parser.add_argument("--first-seed", type=int, default=30_000)
     parser.add_argument("--out", help="write the table as CSV")
     args = parser.parse_args()
     rows = [
         row
-        for sizes in SIZES
+        for sizes in args.sizes
         for budgets in BUDGETS
         for row in study(sizes, budgets, args.sets, args.noise, args.first_seed)
     ]

@@ -17,6 +17,7 @@ from scaling.analysis.objective import make_fitted
 from scaling.analysis.solver import Problem, Solution, padded, solve
 
 _ITERATIONS = 1000  # after 300, 18 % of the draws of a 16-run ladder had not converged
+_FELLOW_ITERATIONS = 200  # of a start that most draws gain nothing from
 _LAST_ITERATIONS = 3000  # for the few that have still not
 _SIGMAS = 5.0  # basins further above the optimum than this are no resample's either
 _MOST_BASINS = 5
@@ -24,6 +25,7 @@ _APART = 0.05  # of the length of the residuals: predictions closer than this ar
 _ROUNDS = 3  # of trying what other resamples found
 _HELPED = 0.01  # share of draws that a round must improve for another to follow
 _SAME = 1e-2  # relative, in z: optima as good as each other and this close are one
+_MATTERS = 1e-4  # relative: what counts as a gain from another's optimum
 _BETTER = 1e-6  # relative: an objective lower by this is another optimum
 _FELLOWS = 256  # optima of other resamples that are tried on each
 _CELLS = 2e8  # fellows times draws times rows, at most
@@ -106,9 +108,9 @@ def search(sampled: Problem, starts: Sequence[np.ndarray], lo, hi) -> Solution:
     for turn in range(0 if sampled.batched else _ROUNDS):
         before = best.f.copy()
         for z0 in _from_fellows(sampled, best, np.random.default_rng(turn)):
-            best = _better(best, solve(sampled, z0, lo, hi, max_iterations=_ITERATIONS))
+            best = _better(best, solve(sampled, z0, lo, hi, max_iterations=_FELLOW_ITERATIONS))
         # Where one in a hundred was still helped, a few more may be elsewhere.
-        if np.mean(best.f < before * (1 - _BETTER)) <= _HELPED:
+        if np.mean(best.f < before * (1 - _MATTERS)) <= _HELPED:
             break
     late = np.flatnonzero(~best.converged & np.isfinite(best.f))
     if len(late):

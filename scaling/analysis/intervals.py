@@ -111,7 +111,10 @@ def spread(problem: Problem, z: np.ndarray, free: np.ndarray, groups=None) -> Sp
     usable = eigenvalues > _SINGULAR * eigenvalues[-1]
     basis = vectors[:, usable]
     V = U @ (basis / np.sqrt(eigenvalues[usable]))
-    if groups is None:
+    if problem.law.alike:  # the textbook covariance: exact where weights make all errors alike
+        scores = math.sqrt(np.sum(w * psi**2) / max(n - p, 1)) * np.sqrt(w)[:, None] * J
+        errors, dof, vital = r * math.sqrt(n / max(n - p, 1)), None, 0
+    elif groups is None:
         leverage = np.clip(np.sum(V * V, 1), 0, 1 - 1 / n)
         # Residuals of a fit are shorter than the errors, the more so the more a point pulled (HC3).
         scores = (w * psi / (1 - leverage))[:, None] * J

@@ -117,6 +117,8 @@ class Law(abc.ABC):
     cluster: str | None = None
     # Ways to weigh what `reduce` makes of the runs, the default first; `weighted` switches.
     weightings: tuple[str, ...] = ()
+    # Whether the weights of its rows leave errors of one size, so that these few rows tell it best.
+    alike: bool = False
     # Derived quantities that are fractions: their intervals stay inside 0 to 1.
     fractions: tuple[str, ...] = ()
     # Sentences printed beside every result, such as a known bias of the method.

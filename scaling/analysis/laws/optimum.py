@@ -86,6 +86,7 @@ class IsoFlop(Optimum):
         self.name, self.method, self.weighting = name, method, weighting
         if method == "parabola":
             self.weightings = ("pooled", "own", "none")
+            self.alike = weighting == "pooled"
         self.formula = f"N*(C) = N_ref (C / 1e20)^a through the {method} minima of IsoFLOP curves"
 
     @property
