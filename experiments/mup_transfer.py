@@ -9,6 +9,8 @@ under SP 2^-6.0, 2^-7.4, 2^-8.5 (2^-8 and 2^-9 tie), under muP 2^-6.0, 2^-6.4, 2
 loss at 128 is 1.985 nats, SP's 1.993. Depth: not confirmed at this size. From 2 to 8 layers SP's
 best rate hardly moves (2^-6.0 to 2^-6.2) and muP's rises (2^-6.0 to 2^-5.2): the rule is too
 cautious for a short run of a pre-norm transformer, yet muP's best loss is lower (2.098, SP 2.138).
+With depth_alpha 1 (CompleteP; Dey et al. 2025, arXiv 2505.01618): confirmed. muP's best rate stays
+at 2^-6.0, 2^-5.9, 2^-5.9 for 2, 4, 8 layers, with 2.170, 2.132, 2.092 nats (SP 2.138 at 8 layers).
 
 Method: a grid of learning rates in factors of two at several sizes, each run on the same fresh
 batches; the loss is the mean over the last tenth of the steps. One compiled program per size serves

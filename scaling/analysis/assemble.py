@@ -1,6 +1,8 @@
 """From the numbers of the engine to a `Fit`: intervals in natural units, status, remarks."""
 
 import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import jax
 import numpy as np
@@ -8,125 +10,207 @@ import pandas as pd
 
 from scaling import __version__
 from scaling.analysis.bootstrap import Bootstrap
-from scaling.analysis.intervals import Spread, residuals, t_quantile
+from scaling.analysis.bounds import explain, touching
+from scaling.analysis.design import is_line, missing_runs
+from scaling.analysis.intervals import Profile, Spread, residuals, t_quantile
 from scaling.analysis.law import TRANSFORMS, Law
 from scaling.analysis.objective import derived_of, values_of
-from scaling.analysis.result import Fit, Interval, twins
+from scaling.analysis.region import Region
+from scaling.analysis.remarks import outliers, remarks
+from scaling.analysis.result import Basin, Fit, Interval, twins
 from scaling.analysis.solver import Problem
+from scaling.analysis.status import status_of, what_to_do
 
-_SINGULAR = 1e10  # condition of the scaled curvature from which the optimum is not unique
-_FEW = 3  # degrees of freedom: less than this says little about the size of the errors
 _QUANTILES = 401  # of the residuals, kept for prediction intervals
 
 
-def assemble(
-    *,
-    problem: Problem,
-    loss_name,
-    z,
-    objective,
-    lo,
-    hi,
-    spread: Spread | None,
-    profiles,
-    starts,
-    basins,
-    bootstrap: Bootstrap | None,
-    draws,
-    draws_converged,
-    table,
-    warnings,
-    seed,
-    data_hash,
-) -> Fit:
+@dataclass(frozen=True)
+class Found:
+    """What the engine found: the optimum z [P] of objective f in the box lo, hi [P], and what was
+    seen around it. `spread` and `region` are None when there is no optimum (`region` also without
+    degrees of freedom)."""
+
+    problem: Problem
+    table: pd.DataFrame
+    loss: str
+    seed: int
+    z: np.ndarray
+    f: float
+    lo: np.ndarray
+    hi: np.ndarray
+    starts: Mapping[str, int]
+    valley: bool = False
+    basins: Sequence[Basin] = ()
+    spread: Spread | None = None
+    profiles: Mapping[int, Profile] = field(default_factory=dict)
+    region: Region | None = None
+    bootstrap: Bootstrap | None = None
+    draws: np.ndarray | None = None
+    draws_converged: int = 0
+
+    @property
+    def free(self) -> np.ndarray:
+        return self.lo < self.hi
+
+    @property
+    def dof(self) -> int:
+        return self.problem.n - int(self.free.sum())
+
+
+def assemble(found: Found, warnings: list[str], data_hash: str) -> Fit:
     """Turns the numbers of the engine into a Fit: intervals, status, warnings."""
-    law, names = problem.law, [p.name for p in problem.law.params]
-    n, free = problem.n, lo < hi
-    dof = max(n - int(free.sum()), 1)
+    problem, law, free = found.problem, found.problem.law, found.free
+    spread, z = found.spread, found.z
     if spread is None:
-        nothing = np.zeros((len(names), len(names)))
-        spread = Spread(nothing, np.zeros(len(names)), np.inf, free)
-        z, r = np.full(len(names), np.nan), np.full(n, np.nan)
-    else:
-        r, _ = residuals(problem, z)
-    margin = 1e-7 * (hi - lo)
-    touching = free & ((z <= lo + margin) | (z >= hi - margin))
-    value, many = values_of(law, z), None if draws is None else values_of(law, draws)
-    extra, extra_slope = derived_of(law, z[None] if draws is None else np.vstack([z, draws]))
-    q = t_quantile(0.975, dof)
-    params = {}
-    for i, name in enumerate(names):
+        nothing = np.zeros((len(z), len(z)))
+        spread = Spread(nothing, np.zeros(len(z)), np.inf, free, np.full(problem.n, np.nan))
+    z = z if np.isfinite(found.f) else np.full(len(z), np.nan)
+    r, _ = residuals(problem, z)
+    stuck = touching(z, found.lo, found.hi)
+    params = _params(found, z, spread, stuck)
+    derived = _derived(found, z, spread, stuck)
+    r2 = _r2(problem, r) if found.dof > 0 else float("nan")
+    status = status_of(
+        spread=spread,
+        objective=found.f,
+        touching=stuck,
+        several=found.valley or is_line(law, found.table) or len(twins(found.basins)) > 1,
+        starts=found.starts,
+        r2=r2 if found.dof > 0 else 1.0,
+        n_free=int(free.sum()),
+    )
+    facts = None
+    if found.bootstrap is not None and found.draws is not None:
+        facts = {"method": found.bootstrap.method, "n": found.bootstrap.n}
+        facts |= {"cluster": found.bootstrap.cluster, "used": len(found.draws)}
+        facts |= {"converged": found.draws_converged}
+    said = warnings + remarks(law, params, status, facts, found.dof, problem.n)
+    if found.spread is not None and found.dof > 0:
+        where = (found.lo, found.hi, spread.se)
+        said += outliers(problem, found.table, z, r, *where)
+        if not r2 > 0:
+            said.append(f"R² is {r2:.3g}: a constant would describe these data as well")
+    advice = missing_runs(law, found.table)
+    bounds = explain(law, values_of(law, z), stuck, found.lo, found.hi)
+    return Fit(
+        law=law,
+        status=status,
+        remedy=what_to_do(status, law.name, advice, bounds),
+        advice=advice,
+        n_points=problem.n,
+        objective=found.f,
+        params=params,
+        derived=derived,
+        starts=dict(found.starts),
+        basins=list(found.basins),
+        warnings=said,
+        loss=found.loss,
+        delta=problem.delta,
+        seed=found.seed,
+        r2=r2,
+        condition=spread.condition,
+        z=z,
+        box=np.stack([found.lo, found.hi]),
+        cov=spread.cov,
+        dof=spread.dof or found.dof,
+        residual_quantiles=np.quantile(spread.errors, np.linspace(0, 1, _QUANTILES)),
+        ranges=_ranges(law, found.table),
+        data_hash=data_hash,
+        versions=_versions(),
+        interval=_method(found, facts),
+        bootstrap=facts,
+        region=found.region,
+        draws=found.draws,
+        table=found.table,
+        residuals=r,
+        profiles={law.params[i].name: p for i, p in found.profiles.items()},
+    )
+
+
+def _params(found: Found, z, spread: Spread, stuck) -> dict[str, Interval]:
+    law, free = found.problem.law, found.free
+    value, region = values_of(law, z), found.region
+    drawn = None if region is None else values_of(law, region.draws)
+    ridge = None if region is None else values_of(law, region.ridge)
+    q = t_quantile(0.975, spread.dof or max(found.dof, 1))
+    out = {}
+    for i, name in enumerate(p.name for p in law.params):
         slope = TRANSFORMS[law.params[i].transform].slope(value[name])
         se, ci, identified = float(abs(slope) * spread.se[i]), None, not spread.flat[i]
         if not free[i]:
             se, ci = 0.0, (float(value[name]), float(value[name]))
-        elif many is not None:
-            se = float(np.std(many[name], ddof=1))
-            ci = tuple(np.percentile(many[name], [2.5, 97.5]))
-        elif i in profiles:
-            ci = _natural(law, i, profiles[i].low, profiles[i].high)
-        elif np.isfinite(z[i]) and not touching[i]:
-            ci = _natural(law, i, *(z[i] + np.array([-q, q]) * spread.se[i]))
-        if free[i] and i in profiles:
-            identified = identified and (profiles[i].closed or bool(touching[i]))
-        params[name] = Interval(
-            float(value[name]), se, ci, bool(identified and np.isfinite(z[i])), bool(touching[i])
-        )
-    derived = {}
-    for name, (v, *resampled) in extra.items():
-        if draws is not None:
-            se = float(np.nanstd(resampled, ddof=1))
-            ci = tuple(np.nanpercentile(resampled, [2.5, 97.5]))
+        elif region is None:
+            se = float("nan")
         else:
-            se = float(np.sqrt(extra_slope[name] @ spread.cov @ extra_slope[name]))
-            ci = (float(v - q * se), float(v + q * se))
-        # A quantity that moves along a flat direction is no better known than what moves it.
-        known = not (spread.flat & (np.abs(extra_slope[name]) > 1e-12)).any()
-        derived[name] = Interval(float(v), se, ci, bool(known))
-    status = _status(objective, spread, touching, basins, starts)
-    r2 = 1 - np.sum(problem.w * r * r) / np.sum(
-        problem.w * (problem.t - np.average(problem.t, weights=problem.w)) ** 2
-    )
-    facts = None
-    if bootstrap is not None and draws is not None:
-        facts = {"method": bootstrap.method, "n": bootstrap.n, "cluster": bootstrap.cluster}
-        facts |= {"used": len(draws), "converged": draws_converged}
-    inflate = np.sqrt(n / dof)
-    return Fit(
-        law=law,
-        status=status,
-        n_points=n,
-        objective=objective,
-        params=params,
-        derived=derived,
-        starts=starts,
-        basins=basins,
-        warnings=warnings + _remarks(law, params, status, touching, draws_converged, facts, dof),
-        loss=loss_name,
-        delta=problem.delta,
-        seed=seed,
-        r2=float(r2),
-        condition=spread.condition,
-        z=z,
-        box=np.stack([lo, hi]),
-        cov=spread.cov,
-        dof=dof,
-        residual_quantiles=np.quantile(r * inflate, np.linspace(0, 1, _QUANTILES)),
-        ranges={
-            c.name: (float(table[c.name].min()), float(table[c.name].max()))
-            for c in law.columns
-            if c.numeric and c.name in table
-        }
-        | _compute_range(law, table),
-        data_hash=data_hash,
-        versions=_versions(),
-        interval=bootstrap.method if facts else "profile" if profiles else "sandwich",
-        bootstrap=facts,
-        draws=draws,
-        table=table,
-        residuals=r,
-        profiles={names[i]: p for i, p in profiles.items()},
-    )
+            ends = region.ends(value[name], drawn[name], ridge[name])
+            ends = (float(ends[0]), float(ends[1]))
+            known = region.ends(z[i], region.draws[:, i], region.ridge[:, i])[2]
+            if found.draws is not None:
+                se, ci = float(np.std(drawn[name], ddof=1)), ends
+            elif i in found.profiles:
+                ci = _natural(law, i, found.profiles[i].low, found.profiles[i].high)
+            elif spread.flat[i] or stuck[i]:
+                ci = ends
+            else:
+                ci = _natural(law, i, *(z[i] + np.array([-q, q]) * spread.se[i]))
+                ci = _widest(ci, region.beside(value[name], ridge[name]))
+            se = float("nan") if spread.flat[i] else se
+            closed = i not in found.profiles or found.profiles[i].closed or bool(stuck[i])
+            identified = identified and bool(known) and closed
+        identified = bool(identified and np.isfinite(z[i]))
+        given = _given(law, stuck, name) if free[i] else ()
+        out[name] = Interval(float(value[name]), se, ci, identified, bool(stuck[i]), given)
+    return out
+
+
+def _derived(found: Found, z, spread: Spread, stuck) -> dict[str, Interval]:
+    law, region = found.problem.law, found.region
+    given = _given(law, stuck)
+    draws = np.empty((0, len(z))) if region is None else region.draws
+    ridge = np.empty((0, len(z))) if region is None else region.ridge
+    values, slope = derived_of(law, np.vstack([z, draws, ridge]))
+    out = {}
+    for name, v in values.items():
+        if region is None:
+            out[name] = Interval(float(v[0]), float("nan"), None, True, False, given)
+            continue
+        drawn, aside = v[1 : 1 + len(draws)], v[1 + len(draws) :]
+        limits = (0.0, 1.0) if name in law.fractions else (-np.inf, np.inf)
+        low, high, known = region.ends(v[0], drawn, aside)
+        low, high = np.clip((low, high), *limits)
+        se = float(np.sqrt(slope[name] @ spread.cov @ slope[name]))
+        if found.draws is not None:
+            se = float(np.nanstd(drawn, ddof=1))
+        out[name] = Interval(
+            float(v[0]), se if known else float("nan"), (float(low), float(high)), bool(known),
+            False, given,
+        )  # fmt: skip
+    return out
+
+
+def _given(law: Law, stuck, name: str = "") -> tuple[str, ...]:
+    """The parameters on a bound, but for `name`: what an interval is conditional on."""
+    names = [p.name for p in law.params]
+    return tuple(n for n, s in zip(names, stuck, strict=True) if s and n != name)
+
+
+def _widest(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    return min(one[0], other[0]), max(one[1], other[1])
+
+
+def _r2(problem: Problem, r: np.ndarray) -> float:
+    """1 - weighted residual over total sum of squares; NaN for a target that does not vary."""
+    w, t = problem.w, problem.t
+    total = np.sum(w * (t - np.average(t, weights=w)) ** 2)
+    return float(1 - np.sum(w * r * r) / total) if total > 0 else float("nan")
+
+
+def _method(found: Found, facts) -> str:
+    if found.region is None:
+        return "none"
+    if facts:
+        return found.bootstrap.method
+    return "profile" if found.profiles else "sandwich"
 
 
 def _natural(law: Law, i: int, low: float, high: float) -> tuple[float, float]:
@@ -137,6 +221,13 @@ def _natural(law: Law, i: int, low: float, high: float) -> tuple[float, float]:
         return float(inverse(low)), float(inverse(high))
 
 
+def _ranges(law: Law, table: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """{column: (least, greatest)} of the rows fitted."""
+    numeric = [c.name for c in law.columns if c.numeric and c.name in table]
+    ranges = {name: (float(table[name].min()), float(table[name].max())) for name in numeric}
+    return ranges | _compute_range(law, table)
+
+
 def _compute_range(law: Law, table: pd.DataFrame) -> dict[str, tuple[float, float]]:
     """The range of compute, for laws of N and D whose table does not state it: 6 N D."""
     names = [c.name for c in law.columns]
@@ -145,34 +236,6 @@ def _compute_range(law: Law, table: pd.DataFrame) -> dict[str, tuple[float, floa
     given = "flops" in table and pd.api.types.is_numeric_dtype(table["flops"])
     flops = table["flops"] if given else 6 * table["n_params"] * table["n_tokens"]
     return {"flops": (float(flops.min()), float(flops.max()))}
-
-
-def _status(objective, spread: Spread, touching, basins, starts) -> str:
-    if not np.isfinite(objective) or not (starts["at_best"] or basins):
-        return "failed"
-    if spread.condition > _SINGULAR or spread.flat.any() or len(twins(basins)) > 1:
-        return "not_unique"
-    return "at_bound" if touching.any() else "ok"
-
-
-def _remarks(law, params, status, touching, converged, facts, dof) -> list[str]:
-    out = list(law.notes)
-    if dof <= _FEW:
-        out.append(
-            f"only {dof:g} degrees of freedom: errors are hardly estimated, so intervals of any "
-            "kind are too narrow; add runs, or pin what is known"
-        )
-    for p, hit in zip(law.params, touching, strict=True):
-        if hit:
-            out.append(f"{p.name} = {params[p.name].value:.4g} lies on its bound")
-    loose = [n for n, p in params.items() if not p.identified]
-    if loose:
-        out.append(f"not identified by these data: {', '.join(loose)}")
-    if status == "not_unique":
-        out.append("several sets of parameters fit equally well: quote none of them alone")
-    if facts and converged < 0.98 * facts["n"]:
-        out.append(f"{facts['n'] - converged} of {facts['n']} bootstrap draws did not converge")
-    return out
 
 
 def _versions() -> dict[str, str]:

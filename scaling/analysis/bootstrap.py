@@ -30,14 +30,15 @@ _POOR = 0.025  # share of resamples: from here on the 95 % ends are theirs
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """What to draw. `cluster` names the column for method "cluster" (default: the law's own)."""
+    """What to draw. `method` None: clusters where rows are known to belong together, else rows.
+    `cluster` names the column of the clusters (default: what `clusters.resolve` finds)."""
 
     n: int
-    method: str = "case"
+    method: str | None = None
     cluster: str | None = None
 
     def __post_init__(self):
-        if self.method not in METHODS:
+        if self.method is not None and self.method not in METHODS:
             raise unknown("bootstrap method", self.method, METHODS)
         if self.n < 2:
             raise UserError(f"bootstrap of {self.n} draws: ask for 2 or more (4000 is usual)")

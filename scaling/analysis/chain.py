@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from scaling.analysis.fit import Fit
+from scaling.analysis.intervals import percentiles
 from scaling.analysis.objective import fitted, get_loss
 from scaling.analysis.tables.choose import require
 from scaling.errors import UserError
@@ -42,7 +43,8 @@ class Chain:
 
     def predict(self, table: Any, seed: int = 0) -> pd.DataFrame:
         """For each row: `via` as the first fit predicts it, then predicted, ci_low, ci_high (95 %,
-        of the chained curve) and pi_low, pi_high (95 %, of a new measurement)."""
+        of the chained curve) and pi_low, pi_high (95 %, of a new measurement), all inside of what
+        the second target can be. `.attrs["warnings"]` counts draws that predict nothing."""
         table = pd.DataFrame(table)
         require(table, [c.name for c in self.first.law.columns])
         rng = np.random.default_rng(seed)
@@ -61,9 +63,37 @@ class Chain:
             measured = np.asarray(noisy(first, second, jnp.asarray(noise)))
         log = get_loss(self.second.loss).log
         measured = measured * np.exp(last) if log else measured + last
-        out = pd.DataFrame({self.via: middle, "predicted": centre}, index=table.index, dtype=float)
-        out["ci_low"], out["ci_high"] = np.nanpercentile(curve, [2.5, 97.5], axis=0)
-        out["pi_low"], out["pi_high"] = np.nanpercentile(measured, [2.5, 97.5], axis=0)
+        span = self.second.law.target.span
+        columns = [np.asarray(centre), *percentiles(curve), *percentiles(measured)]
+        names = ("predicted", "ci_low", "ci_high", "pi_low", "pi_high")
+        columns = [np.clip(values, *span) for values in columns]
+        out = pd.DataFrame(
+            {self.via: middle} | dict(zip(names, columns, strict=True)), table.index, dtype=float
+        )
+        out.attrs["warnings"] = self._doubts(np.asarray(centre), curve, span)
+        return out
+
+    def _doubts(self, centre: np.ndarray, curve: np.ndarray, span) -> list[str]:
+        """What is wrong with predictions [rows] and their draws [draws, rows]."""
+        target, lost = self.second.law.target.name, ~np.isfinite(curve)
+        outside = (centre < span[0]) | (centre > span[1])
+        wild = (curve < span[0]) | (curve > span[1]) | lost
+        out = []
+        if outside.any():
+            out.append(
+                f"{outside.sum()} predictions of {target} lie outside {span[0]:g} to {span[1]:g} "
+                "and are cut off there: the law does not reach that far"
+            )
+        if lost.any():
+            out.append(
+                f"{lost.any(1).sum()} of {len(curve)} draws predict no finite {target} at some "
+                "row: the fits hardly determine it; each counts as anything it can be"
+            )
+        elif wild.mean() > 0.025:
+            out.append(
+                f"{100 * wild.mean():.2g} % of the draws lie outside {span[0]:g} to {span[1]:g}: "
+                f"the fits hardly determine {target}"
+            )
         return out
 
     def _draws(self, fit: Fit, rng) -> jax.Array:

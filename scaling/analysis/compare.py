@@ -15,11 +15,14 @@ import numpy as np
 import pandas as pd
 
 from scaling.analysis.bootstrap import huber_normaliser, huber_scale
-from scaling.analysis.fit import box, fit, pose, start_points
+from scaling.analysis.bounds import box
+from scaling.analysis.clusters import resolve
+from scaling.analysis.fit import fit, pose
 from scaling.analysis.law import Law
 from scaling.analysis.laws import LAWS
 from scaling.analysis.objective import make_fitted
 from scaling.analysis.result import Fit
+from scaling.analysis.search import start_points
 from scaling.analysis.solver import Problem, solve
 from scaling.analysis.tables.choose import rename, require
 from scaling.analysis.tables.design import take_best
@@ -42,7 +45,7 @@ class Comparison:
     warnings: list[str]
 
     def __str__(self) -> str:
-        text = self.table.to_string(index=False, float_format=lambda v: f"{v:.5g}")
+        text = self.table.to_string(index=False, float_format=lambda v: f"{v:.5g}", na_rep="-")
         notes = [f"warning: {w}" for w in self.warnings]
         legend = (
             "mape: mean absolute relative error; largest: the 20 % of rows with most compute left "
@@ -86,7 +89,7 @@ def compare(
     laws: Sequence[str | Law],
     table: Any,
     *,
-    cluster: str | None = None,
+    cluster: str | bool | None = None,
     folds: int = 5,
     loss: str | None = None,
     delta: float | None = None,
@@ -97,7 +100,7 @@ def compare(
     **options,
 ) -> Comparison:
     """Fits every law to `table` and to parts of it: AICc, the largest fifth by compute left out,
-    rollout along compute, k-fold by run (`cluster`, or single rows without one).
+    rollout along compute, k-fold by run (`cluster`, as in `fit`; else single rows).
 
     All laws are compared under one loss (default log_huber) and delta. `bounds` and `pinned` apply
     to the laws that have a parameter of that name. best_of: as for `fit`, at the points of all
@@ -143,7 +146,10 @@ def compare(
         rows.append(row)
         rollouts.append(rollout)
     scores = pd.DataFrame(rows).sort_values("aicc", ignore_index=True)
-    scores.insert(3, "d_aicc", scores["aicc"] - scores["aicc"].min())
+    least = scores["aicc"].min()
+    scores.insert(3, "d_aicc", scores["aicc"] - least if np.isfinite(least) else np.nan)
+    axes = " and ".join(sorted({r["axis"].iloc[0] for r in rollouts}))
+    warnings += _no_numbers(scores, axes)
     return Comparison(scores, pd.concat(rollouts, ignore_index=True), fits, warnings)
 
 
@@ -151,10 +157,11 @@ def _judge(result: Fit, cluster, folds: int, seed: int, lo, hi) -> tuple[dict, p
     law, table = result.law, result.table
     problem = pose(law, table, result.loss, result.delta)
     axis, compute = compute_axis(law, table)
-    labels = pd.factorize(table[cluster])[0] if cluster else np.arange(len(table))
+    labels = resolve(table, law, cluster).labels
+    labels = np.arange(len(table)) if labels is None else labels
     fold = np.random.default_rng(seed).permutation(labels.max() + 1)[labels] % folds
     edges = np.quantile(compute, [*_ROLLOUT, 1.0])
-    largest = compute > np.quantile(compute, 1 - _LARGEST)
+    largest = _largest(compute)
     # (rows to fit, rows to predict) of every refit
     parts = [(~largest, largest)]
     parts += [
@@ -185,8 +192,32 @@ def _judge(result: Fit, cluster, folds: int, seed: int, lo, hi) -> tuple[dict, p
         "largest_mape": np.mean(np.abs(errors[0])) if len(errors[0]) else np.nan,
         "largest_bias": np.mean(errors[0]) if len(errors[0]) else np.nan,
         "rollout_mape": rollout["mape"].mean(),
-        "kfold_mape": np.mean(np.abs(kfold)),
+        "kfold_mape": np.mean(np.abs(kfold)) if len(kfold) else np.nan,
     }, rollout
+
+
+def _largest(compute: np.ndarray) -> np.ndarray:
+    """The fifth of the rows with most compute, bool [n]; where budgets tie there, the whole budget
+    that the fifth begins in, or the next one up when nothing would be left below."""
+    edge = np.quantile(compute, 1 - _LARGEST)
+    above = compute > edge
+    return above if above.any() or compute.min() == compute.max() else compute >= edge
+
+
+def _no_numbers(scores: pd.DataFrame, axis: str) -> list[str]:
+    """A sentence for every column of scores that has no number for some law."""
+    reasons = {
+        "largest_mape": f"rows with most compute ({axis}) cannot be left out",
+        "rollout_mape": f"no step along compute ({axis}) leaves enough rows below it",
+        "kfold_mape": "the folds leave too few rows to fit",
+        "aicc": "there are too few rows for the correction of AICc",
+    }
+    out = []
+    for column, why in reasons.items():
+        missing = scores.loc[~np.isfinite(scores[column]), "law"]
+        if len(missing):
+            out.append(f"no {column} for {', '.join(missing)}: {why}")
+    return out
 
 
 def _refit_errors(problem: Problem, result: Fit, parts, lo, hi, seed: int) -> list[np.ndarray]:

@@ -23,6 +23,7 @@ _MOST_BASINS = 5
 _APART = 0.05  # of the length of the residuals: predictions closer than this are one place
 _ROUNDS = 3  # of trying what other resamples found
 _HELPED = 0.01  # share of draws that a round must improve for another to follow
+_SAME = 1e-2  # relative, in z: optima as good as each other and this close are one
 _BETTER = 1e-6  # relative: an objective lower by this is another optimum
 _FELLOWS = 256  # optima of other resamples that are tried on each
 _CELLS = 2e8  # fellows times draws times rows, at most
@@ -52,7 +53,24 @@ def basins(problem: Problem, solution: Solution, z: np.ndarray, f: float, lo, hi
     bound = solve(problem, held, low, high, max_iterations=_ITERATIONS)
     bound.f[bound.f > limit] = np.inf
     also = np.argsort(bound.f, kind="stable")[: np.isfinite(bound.f).sum()]
-    return _distinct(problem, np.concatenate([z[None], solution.z[order], bound.z[also]]))
+    points = np.concatenate([z[None], solution.z[order], bound.z[also]])
+    level = np.concatenate([[f], solution.f[order], bound.f[also]])
+    twins = points[level <= f * (1 + _BETTER) + 1e-18]
+    return np.concatenate([_distinct(problem, points), _far_apart(twins)])
+
+
+def _far_apart(twins: np.ndarray) -> np.ndarray:
+    """A few of equally good optima [K, P], those furthest from the first and from each other; none
+    where all are one. Along a ridge every resample must see its whole length."""
+    width = np.ptp(twins, axis=0)
+    width = np.where(width > _SAME * (1 + np.abs(twins[0])), width, np.inf)
+    kept = [0]
+    for _ in range(_MOST_BASINS):
+        away = np.abs((twins[:, None] - twins[None, kept]) / width).max(2).min(1)
+        if away.max() < 0.1:
+            break
+        kept.append(int(np.argmax(away)))
+    return twins[kept[1:]]
 
 
 def _distinct(problem: Problem, points: np.ndarray) -> np.ndarray:
@@ -80,10 +98,11 @@ def search(sampled: Problem, starts: Sequence[np.ndarray], lo, hi) -> Solution:
     """The best optimum of each resample, from every one of `starts` [K, P] and from what the other
     resamples found. `sampled` holds weights or targets [draws, n]."""
     size = len(sampled.w) if sampled.w.ndim == 2 else len(sampled.t)
-    best = None
-    for start in starts:
-        z0 = np.tile(start, (size, 1))
-        best = _better(best, solve(sampled, z0, lo, hi, max_iterations=_ITERATIONS))
+    found = [
+        solve(sampled, np.tile(start, (size, 1)), lo, hi, max_iterations=_ITERATIONS)
+        for start in starts
+    ]
+    best = _best_of(found)
     for turn in range(0 if sampled.batched else _ROUNDS):
         before = best.f.copy()
         for z0 in _from_fellows(sampled, best, np.random.default_rng(turn)):
@@ -100,10 +119,29 @@ def search(sampled: Problem, starts: Sequence[np.ndarray], lo, hi) -> Solution:
     return best
 
 
-def _better(one: Solution | None, other: Solution) -> Solution:
+def _best_of(found: list[Solution]) -> Solution:
+    """Row by row the lowest; one at random among those as low that lie elsewhere, since where an
+    optimum is not unique no start may decide what the interval is."""
+    f = np.stack([s.f for s in found])
+    good = f <= f.min(0) * (1 + _BETTER) + 1e-18
+    ended = np.stack([s.converged for s in found])
+    good &= ended | ~(good & ended).any(0)
+    z = np.stack([s.z for s in found])
+    lowest = z[np.argmin(f, 0), np.arange(f.shape[1])]
+    apart = (np.abs(z - lowest) > _SAME * (1 + np.abs(lowest))).any(2)
+    ties = (good & apart).any(0)
+    chance = np.where(good, -np.random.default_rng(0).random(f.shape), 0.0)
+    rank = np.where(ties, chance, f)
+    take = np.argmin(rank, 0)
+    out = found[0]
+    for name in Solution.__dataclass_fields__:
+        values = np.stack([getattr(s, name) for s in found])
+        setattr(out, name, values[take, np.arange(f.shape[1])])
+    return out
+
+
+def _better(one: Solution, other: Solution) -> Solution:
     """Row by row the lower of two; of two that are as good the one that converged."""
-    if one is None:
-        return other
     near = other.f <= one.f * (1 + 1e-9)
     take = (other.f < one.f * (1 - 1e-9)) | (near & other.converged & ~one.converged)
     for name in Solution.__dataclass_fields__:

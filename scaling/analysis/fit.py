@@ -9,34 +9,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
 
-from scaling.analysis.assemble import assemble
+from scaling.analysis.assemble import Found, assemble
 from scaling.analysis.bootstrap import Bootstrap, draw, draw_reduced
+from scaling.analysis.bounds import box, touching
+from scaling.analysis.clusters import resampled, resolve, tell
+from scaling.analysis.design import is_line
 from scaling.analysis.draws import basins
-from scaling.analysis.intervals import Spread, profiles, spread, t_quantile
-from scaling.analysis.law import TRANSFORMS, Law
+from scaling.analysis.intervals import profiles, spread, t_quantile
+from scaling.analysis.law import Law
 from scaling.analysis.laws import LAWS
-from scaling.analysis.objective import get_loss, z_of
-from scaling.analysis.result import Basin, Fit
-from scaling.analysis.solver import Problem, Solution, solve
+from scaling.analysis.objective import get_loss
+from scaling.analysis.region import plausible
+from scaling.analysis.result import Fit
+from scaling.analysis.search import Searched, basins_of, confirm, joined, search_on, start_points
+from scaling.analysis.solver import Problem
 from scaling.analysis.tables.check import data_hash, validate
 from scaling.analysis.tables.choose import matches, require
 from scaling.analysis.tables.design import settle, take_best
 from scaling.analysis.tables.mixed import mixed
 from scaling.analysis.tables.read import as_table
-from scaling.errors import UserError, unknown
-from scaling.limits import refuse_too_many
+from scaling.errors import UserError
 
-_KEEP = 256  # starts that always run to the end
-_SCREEN_ROWS = 2000  # rows that dominated starts are judged on when the table is long
-_SCREEN_ITERATIONS = 80
-_POLISH, _POLISH_WITHIN = 4, 1.5  # screened starts that see all rows, and how near the best
-_SAME_OBJECTIVE = 1e-6  # relative: two optima this close in objective are equally good
-_NEAR_OBJECTIVE = 0.05  # relative: other basins this close are reported
-_AT_BOUND = 1e-7  # of the width of the box, in z
+_ADOPTIONS = 4  # times that a profile may lead to a better optimum
 
 
 def fit(
@@ -52,7 +49,7 @@ def fit(
     pinned: Mapping[str, float] | None = None,
     bootstrap: int | Bootstrap | None = None,
     holdout: str | Iterable[str] | np.ndarray | None = None,
-    cluster: str | None = None,
+    cluster: str | bool | None = None,
     profile: bool = True,
     best_of: Sequence[str] = (),
     units: Mapping[str, str] | None = None,
@@ -60,12 +57,14 @@ def fit(
     """Fits `law` (a name in LAWS or a Law) to `table` (DataFrame, mapping of columns, or path).
 
     delta, loss: default to the law's own (usually Huber, 1e-3, on ln loss). The objective is the
-    weighted sum over rows, never the mean. weights: a column name or one positive number a row.
+    weighted sum over rows, never the mean. weights: a column name or one positive number a row, or
+    one of the law's `weightings`.
     starts: None for the law's own, a number to draw that many of them, or {name: [values]}.
     bounds: {name: (lower, upper)} in natural units; pinned: {name: value}.
     bootstrap: draws (case bootstrap) or a `Bootstrap`. holdout: conditions or a boolean mask of
-    rows to predict and not to fit. cluster: column of the runs, for errors robust to dependence
-    within a run. profile: False skips the profile likelihoods (intervals are then sandwich ones).
+    rows to predict and not to fit. cluster: column of the runs, whose rows are dependent; None for
+    what the table names (`clusters.resolve`), False for independent rows. profile: False skips the
+    profile likelihoods (intervals are then sandwich ones).
     best_of: settings such as ("lr", "batch"): of the rows at one point of the law's inputs only
     the best over these is fitted.
     units: what the table's columns are in, {"n_tokens": "B"}, see `as_table`.
@@ -73,6 +72,8 @@ def fit(
     Raises UserError for bad input. A fit that did not work is not an exception: see `Fit.status`.
     """
     law = LAWS.load(law) if isinstance(law, str) else law
+    if isinstance(weights, str) and weights in law.weightings:
+        law, weights = law.weighted(weights), None
     loss_name = loss or law.loss
     delta = law.delta if delta is None else float(delta)
     if not delta > 0:
@@ -80,19 +81,15 @@ def fit(
     if not 0 <= seed < 2**32:
         raise UserError(f"seed is {seed}: it must lie between 0 and 2^32 - 1")
     if isinstance(bootstrap, int):
-        bootstrap = Bootstrap(bootstrap, "cluster" if cluster else "case", cluster)
+        bootstrap = Bootstrap(bootstrap)
     frame, warnings = as_table(table, units=units)
     frame, held = _split(_with_weights(frame, weights), holdout)
     frame, notices = validate(law, frame)
     frame, odd = settle(law, frame, best_of)
     warnings += notices + odd
-    cluster = cluster or (bootstrap.cluster if bootstrap else None)
-    if bootstrap and bootstrap.method == "cluster":
-        cluster = cluster or law.cluster
-        if cluster is None:
-            raise UserError("a cluster bootstrap needs the column of the runs: --cluster COLUMN")
-    if cluster:
-        require(frame, [cluster])
+    asked = bootstrap.cluster if bootstrap and cluster is None else cluster
+    clusters = resolve(frame, law, asked)
+    bootstrap = resampled(bootstrap, clusters, law)
     lo, hi = box(law, bounds or {}, pinned or {})
     warnings += [
         f"the bounds of {name} leave one value: it is pinned at {low:g}"
@@ -110,68 +107,80 @@ def fit(
             "pin some (--pin NAME=VALUE) or add runs"
         )
     z0 = start_points(law, reduced, starts, seed, lo, hi)
-    solution = _search(problem, z0, lo, hi, seed)
-    best = int(np.argmin(solution.f))
-    z, f = solution.z[best], float(solution.f[best])
-    groups = _groups(reduced, cluster) if cluster and len(reduced) == len(frame) else None
-
-    curves, at = {}, None
-    if np.isfinite(f):
-        for _ in range(4):  # a profile may run into a better optimum: then start again from there
-            at = spread(problem, z, _interior(z, lo, hi), groups)
-            if not profile:
-                break
-            q = t_quantile(0.975, max(problem.n - n_free, 1))
-            curves, better = profiles(problem, z, f, lo, hi, at, q)
-            if better is None:
-                break
-            improved = solve(problem, better[None], lo, hi)
-            warnings.append("a profile found a lower optimum than the starts; it was adopted")
-            solution = _joined(solution, improved)
-            z, f = improved.z[0], float(improved.f[0])
+    groups = clusters.labels if type(law).reduce is Law.reduce else None
+    chosen = {*(bounds or {}), *(pinned or {})}
+    searched = search_on(problem, z0, lo, hi, seed, chosen, is_line(law, reduced))
+    warnings, lo, hi = warnings + searched.warnings, searched.lo, searched.hi
+    solution, at, curves, adopted = _look_around(problem, searched, groups, profile)
+    warnings += adopted
+    z, f = solution.best
+    if at is not None:
+        interior = (lo < hi) & ~touching(z, lo, hi)
+        warnings += tell(clusters, problem, z, interior, at, frame, bootstrap)
     draws, converged = None, 0
     if bootstrap and at is not None:
-        labels = _groups(frame, cluster) if cluster else None
         if type(law).reduce is Law.reduce:
             places = basins(problem, solution, z, f, lo, hi)
-            drawn = draw(bootstrap, problem, places, lo, hi, seed, labels)
+            drawn = draw(bootstrap, problem, places, lo, hi, seed, clusters.labels)
         else:
 
             def pose_again(rows: pd.DataFrame) -> Problem:
                 return pose(law, law.reduce(rows), loss_name, delta)
 
-            drawn = draw_reduced(bootstrap, pose_again, frame, z[None], lo, hi, seed, labels)
+            where = (frame, z[None], lo, hi, seed, clusters.labels)
+            drawn = draw_reduced(bootstrap, pose_again, *where)
         draws, converged = drawn.z, drawn.converged
         warnings += drawn.remarks
-    result = assemble(
+    found = Found(
         problem=problem,
-        loss_name=loss_name,
+        table=reduced,
+        loss=loss_name,
+        seed=seed,
         z=z,
-        objective=f,
+        f=f,
         lo=lo,
         hi=hi,
+        starts=solution.counts(f),
+        valley=searched.valley,
+        basins=basins_of(law, solution, z, f, at),
         spread=at,
         profiles=curves,
-        starts={
-            "n": len(z0),
-            "converged": int(solution.converged.sum()),
-            "at_best": int((solution.converged & _as_good(solution.f, f)).sum()),
-            "dropped": int(solution.dropped.sum()),
-        },
-        basins=_basins(law, solution, z, f, at),
         bootstrap=bootstrap,
         draws=draws,
         draws_converged=converged,
-        table=reduced,
-        warnings=warnings,
-        seed=seed,
-        data_hash=data_hash(law, frame),
     )
+    if at is not None and found.dof > 0:
+        dof = at.dof or found.dof
+        region = plausible(problem, z, f, lo, hi, at, dof, curves, solution, seed, draws)
+        found = replace(found, region=region)
+    result = assemble(found, warnings, data_hash(law, frame))
     if len(result.residuals) == len(frame):
         result.warnings.extend(mixed(law, frame, result.residuals))
     if held is not None and result.status != "failed":
         result = _judge_holdout(result, law, held, best_of)
     return result
+
+
+def _look_around(problem: Problem, searched: Searched, groups, profile: bool):
+    """(solution, spread, profiles, warnings) at the best optimum. A profile may run into a better
+    one: the search then starts again from there."""
+    solution, lo, hi = searched.solution, searched.lo, searched.hi
+    z, f = solution.best
+    if not (solution.at_best(f) or searched.valley):  # no optimum to look around at
+        return solution, None, {}, []
+    rows_dof, warnings = max(problem.n - int((lo < hi).sum()), 1), []
+    for _ in range(_ADOPTIONS):
+        at = spread(problem, z, (lo < hi) & ~touching(z, lo, hi), groups)
+        if not profile:
+            return solution, at, {}, warnings
+        curves, better = profiles(problem, z, f, lo, hi, at, t_quantile(0.975, at.dof or rows_dof))
+        if better is None:
+            return solution, at, curves, warnings
+        solution = joined(solution, confirm(problem, better, lo, hi))
+        z, f = solution.best
+        warnings = ["a profile found a lower optimum than the starts; it was adopted"]
+    warnings.append("profiles go on finding lower optima: there are none in this result")
+    return solution, at, {}, warnings
 
 
 def pose(law: Law, reduced: pd.DataFrame, loss_name: str, delta: float) -> Problem:
@@ -216,126 +225,6 @@ def _split(table: pd.DataFrame, holdout) -> tuple[pd.DataFrame, pd.DataFrame | N
     if not mask.any():
         raise UserError(f"no row matches the hold-out {holdout!r}")
     return table[~mask], table[mask]
-
-
-def box(law: Law, bounds, pinned) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper bounds [P] in z; equal where pinned. Raises UserError."""
-    names = [p.name for p in law.params]
-    for name in (*bounds, *pinned):
-        if name not in names:
-            raise unknown(f"parameter of {law.name}", name, names)
-    low, high = {}, {}
-    for p in law.params:
-        low[p.name], high[p.name] = p.lower, p.upper
-        if p.name in bounds:
-            low[p.name], high[p.name] = map(float, bounds[p.name])
-            if not low[p.name] <= high[p.name]:
-                raise UserError(f"bounds of {p.name}: {bounds[p.name]} are the wrong way round")
-        if p.name in pinned:
-            low[p.name] = high[p.name] = float(pinned[p.name])
-        for value in (low[p.name], high[p.name]):
-            if not np.isfinite(value) or (p.transform == "log" and value <= 0):
-                kind = "positive" if p.transform == "log" else "finite"
-                raise UserError(f"{p.name}={value:g}: it must be a {kind} number")
-        if p.name in pinned and p.name not in bounds and not p.lower <= value <= p.upper:
-            raise UserError(f"{p.name}={value:g} lies outside of {p.lower:g} to {p.upper:g}")
-    return z_of(law, low), z_of(law, high)
-
-
-def start_points(law: Law, table, starts, seed: int, lo, hi) -> np.ndarray:
-    """Start points [S, P] in z within the box, without repetitions."""
-    rng = np.random.default_rng(seed)
-    given = starts if isinstance(starts, Mapping) else law.starts(table)
-    for name in given:
-        if name not in [p.name for p in law.params]:
-            raise unknown(f"parameter of {law.name}", name, [p.name for p in law.params])
-    given = {k: np.atleast_1d(np.asarray(v, np.float64)) for k, v in given.items()}
-    size = max((len(v) for v in given.values()), default=1)
-    columns = []
-    for i, p in enumerate(law.params):
-        middle = 0.0 if lo[i] < 0 < hi[i] else (lo[i] + hi[i]) / 2
-        values = np.full(size, middle)
-        if p.name in given:
-            inside = np.clip(given[p.name], p.lower, p.upper)
-            values = np.broadcast_to(TRANSFORMS[p.transform].forward(inside), size)
-        columns.append(values)
-    z = np.unique(np.clip(np.stack(columns, 1), lo, hi), axis=0)
-    if isinstance(starts, int):
-        if starts < 1:
-            raise UserError(f"{starts} starts: ask for at least 1")
-        refuse_too_many("--starts", starts, "starts")
-        if starts <= len(z):
-            return z[rng.choice(len(z), starts, replace=False)]
-        extra = z[rng.integers(len(z), size=starts - len(z))]
-        z = np.concatenate([z, extra + 0.3 * rng.standard_normal(extra.shape) * (1 + abs(extra))])
-    return np.clip(z, lo, hi)
-
-
-def _search(problem: Problem, z0, lo, hi, seed: int) -> Solution:
-    """All starts. A long table is screened on a sample of its rows; the best few starts that
-    differ are then polished on all of them."""
-    if problem.n <= 2 * _SCREEN_ROWS or len(z0) <= 2 * _POLISH:
-        return solve(problem, z0, lo, hi, keep=_KEEP)
-    rows = np.sort(np.random.default_rng(seed).choice(problem.n, _SCREEN_ROWS, replace=False))
-    x = jax.tree.map(lambda v: v[rows] if len(v) == problem.n else v, problem.x)
-    sample = replace(problem, x=x, t=problem.t[rows], w=problem.w[rows])
-    screened = solve(sample, z0, lo, hi, keep=_KEEP, max_iterations=_SCREEN_ITERATIONS)
-    order, chosen = np.argsort(screened.f, kind="stable"), []
-    for i in order[screened.f[order] <= _POLISH_WITHIN * screened.f[order[0]]]:
-        if all(np.abs(screened.z[i] - screened.z[j]).max() > 1e-3 for j in chosen):
-            chosen.append(i)
-        if len(chosen) == _POLISH:
-            break
-    polished = solve(problem, screened.z[chosen], lo, hi, near=True)
-    # A start counts for the optimum that the screening sample led it to.
-    out = Solution(*(getattr(screened, name).copy() for name in Solution.__dataclass_fields__))
-    out.f[:] = np.inf
-    for k, i in enumerate(chosen):
-        same = np.abs(screened.z - screened.z[i]).max(1) <= 1e-3
-        out.z[same], out.f[same] = polished.z[k], polished.f[k]
-        out.converged[same] &= polished.converged[k]
-    return out
-
-
-def _joined(first: Solution, second: Solution) -> Solution:
-    return Solution(
-        *(
-            np.concatenate([getattr(first, name), getattr(second, name)])
-            for name in Solution.__dataclass_fields__
-        )
-    )
-
-
-def _interior(z, lo, hi) -> np.ndarray:
-    margin = _AT_BOUND * (hi - lo)
-    return (lo < hi) & (z > lo + margin) & (z < hi - margin)
-
-
-def _as_good(f: np.ndarray, best: float) -> np.ndarray:
-    return f <= best + _SAME_OBJECTIVE * abs(best) + 1e-18
-
-
-def _basins(law: Law, solution: Solution, z, f: float, at: Spread | None) -> list[Basin]:
-    """Distinct converged optima within 5 % of the best, the best first, with their starts."""
-    if not np.isfinite(f) or at is None:
-        return []
-    near = solution.converged & (solution.f <= f * (1 + _NEAR_OBJECTIVE) + 1e-18)
-    order = np.flatnonzero(near)[np.argsort(solution.f[near], kind="stable")]
-    reach = np.maximum(1e-3 * (1 + np.abs(z)), 0.05 * np.where(at.flat, 0, at.se))
-    found: list[Basin] = [Basin(f, z, 0)]
-    for i in order:
-        for k, basin in enumerate(found):
-            if (np.abs(solution.z[i] - basin.z) <= reach).all():
-                found[k] = replace(basin, starts=basin.starts + 1)
-                break
-        else:
-            if len(found) < 10:
-                found.append(Basin(float(solution.f[i]), solution.z[i], 1))
-    return found
-
-
-def _groups(table: pd.DataFrame, cluster: str) -> np.ndarray:
-    return pd.factorize(table[cluster])[0]
 
 
 def _judge_holdout(result: Fit, law: Law, held: pd.DataFrame, best_of: Sequence[str]) -> Fit:

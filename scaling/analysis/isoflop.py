@@ -17,12 +17,16 @@ SAME_BUDGET = np.log(1.2)  # budgets closer than 20 % are one budget
 @dataclass(frozen=True)
 class Minimum:
     """The lowest point of a curve y(x). `edge` says why it is not a minimum, "" when it is; `std`
-    is the standard error of x, NaN where the method has none."""
+    is the standard error of x from the residuals `rss` (a sum of squares with `dof` degrees of
+    freedom), `unit` the same for residuals of deviation 1. NaN where the method has none."""
 
     x: float
     y: float
     std: float = np.nan
     edge: str = ""
+    unit: float = np.nan
+    rss: float = np.nan
+    dof: int = 0
 
 
 def budgets(flops: np.ndarray) -> np.ndarray:
@@ -56,13 +60,12 @@ def parabola_minimum(x: np.ndarray, y: np.ndarray) -> Minimum:
         return Minimum(np.nan, np.nan, edge="the parabola has no minimum")
     u = -b / (2 * a)
     at = centre + half * u
-    std = np.nan
-    if len(x) > 3:
-        variance = np.sum((design @ coefs - y) ** 2) / (len(x) - 3)
-        slope = np.array([b / (2 * a * a), -1 / (2 * a), 0.0])
-        std = half * np.sqrt(variance * slope @ np.linalg.solve(design.T @ design, slope))
+    slope = np.array([b / (2 * a * a), -1 / (2 * a), 0.0])
+    unit = half * np.sqrt(slope @ np.linalg.solve(design.T @ design, slope))
+    rss, dof = float(np.sum((design @ coefs - y) ** 2)), len(x) - 3
+    std = unit * np.sqrt(rss / dof) if dof else np.nan
     edge = "" if x.min() < at < x.max() else "the minimum lies outside the sizes"
-    return Minimum(at, c - b * b / (4 * a), std, edge)
+    return Minimum(at, c - b * b / (4 * a), std, edge, unit, rss, dof)
 
 
 def akima_slopes(x: np.ndarray, y: np.ndarray) -> np.ndarray:

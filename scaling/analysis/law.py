@@ -10,6 +10,7 @@ of whole curves packs the learning-rate history of every run into it (see `prepa
 
 import abc
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -48,9 +49,10 @@ TRANSFORMS = MappingProxyType(
 class Param:
     """One free constant of a law.
 
-    `lower`/`upper` are hard bounds in natural units; an optimum on one of them is reported as
-    `at_bound`. `transform="log"` (strictly positive bounds) searches ln(value). `grid` holds the
-    starting values in natural units; the starts of a law are the product of its grids.
+    `lower`/`upper` are bounds in natural units; an optimum on one of them is reported as
+    `at_bound`. They are limits of meaning, unless `widest` says how far they give way when the
+    data ask for more. `transform="log"` (strictly positive bounds) searches ln(value). `grid`
+    holds the starting values in natural units; the starts of a law are the product of its grids.
     """
 
     name: str
@@ -59,9 +61,11 @@ class Param:
     transform: str = "identity"
     grid: tuple[float, ...] = ()
     doc: str = ""
+    widest: tuple[float, float] | None = None
 
     def __post_init__(self):
         assert self.transform in TRANSFORMS, self
+        assert self.widest is None or self.widest[0] <= self.lower < self.upper <= self.widest[1]
         assert self.lower < self.upper, self
         assert self.transform != "log" or self.lower > 0, f"{self.name}: log needs lower > 0"
         assert all(self.lower <= g <= self.upper for g in self.grid), f"{self.name}: grid outside"
@@ -70,13 +74,15 @@ class Param:
 @dataclass(frozen=True)
 class Column:
     """A column that a law reads. `positive=False` allows zero and negative values;
-    `numeric=False` (a run name, a router type) skips the conversion to float."""
+    `numeric=False` (a run name, a router type) skips the conversion to float. `span`: where values
+    can lie, to which predictions and their intervals are cut."""
 
     name: str
     unit: str
     doc: str = ""
     positive: bool = True
     numeric: bool = True
+    span: tuple[float, float] = (-math.inf, math.inf)
 
 
 N_PARAMS = Column("n_params", "parameters", "parameter count, in whichever convention you fit")
@@ -109,6 +115,10 @@ class Law(abc.ABC):
     linear_space: str = "log"  # "log": log_predict is linear in them; "linear": predict is
     # The column that says which rows belong together (one training run, one curve), or None.
     cluster: str | None = None
+    # Ways to weigh what `reduce` makes of the runs, the default first; `weighted` switches.
+    weightings: tuple[str, ...] = ()
+    # Derived quantities that are fractions: their intervals stay inside 0 to 1.
+    fractions: tuple[str, ...] = ()
     # Sentences printed beside every result, such as a known bias of the method.
     notes: tuple[str, ...] = ()
     # Results in the literature, {source: parameter values}: shown beside a fit, never used by it.
@@ -142,6 +152,10 @@ class Law(abc.ABC):
         `weight`. It is repeated on every bootstrap resample of the runs. Raises UserError when the
         table cannot be reduced (one budget only). It may set `.attrs["warnings"]`: list of str."""
         return table
+
+    def weighted(self, how: str) -> "Law":
+        """The same law with another of its `weightings`."""
+        raise NotImplementedError(f"{self.name} has no weightings")
 
     @property
     def input_columns(self) -> tuple[Column, ...]:

@@ -18,6 +18,8 @@ import numpy as np
 from scaling.analysis.law import TRANSFORMS, Law, Theta
 from scaling.errors import unknown
 
+_SHAPES = 128  # rows of parameters are padded to multiples of this
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -178,4 +180,11 @@ def derived_of(law: Law, z: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str
     if type(law).derived is Law.derived:
         return {}, {}
     with jax.enable_x64(True):
-        return jax.tree.map(np.asarray, _make_derived(law)(z))
+        values, slope = jax.tree.map(np.asarray, _make_derived(law)(padded_rows(z)))
+    return {name: v[: len(z)] for name, v in values.items()}, slope
+
+
+def padded_rows(z: np.ndarray) -> np.ndarray:
+    """z [S, P] with its first row repeated up to a multiple of 128: every number of rows would be
+    compiled anew."""
+    return np.concatenate([z, np.repeat(z[:1], -len(z) % _SHAPES, axis=0)])

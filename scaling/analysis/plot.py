@@ -263,8 +263,9 @@ def overview(fit: Fit) -> Figure:
 
 
 def _has_optimum(fit: Fit) -> bool:
+    low, high = fit.ranges.get("flops", (1e21, 1e21))
     try:
-        fit.optimal([1e21])
+        fit.optimal([low / 100, high * 100])
     except UserError:
         return False
     return True

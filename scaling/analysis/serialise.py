@@ -9,20 +9,25 @@ from scaling import reading
 from scaling.analysis.law import Law
 from scaling.analysis.laws import LAWS
 from scaling.analysis.objective import get_loss, values_of, z_of
+from scaling.analysis.region import Region
 from scaling.analysis.result import Basin, Fit, Interval
 from scaling.errors import UserError
 from scaling.files import dump
 from scaling.shapes import MAYBE
 
 _ENTRY = {"value": MAYBE, "se": MAYBE, "ci95": (None, [MAYBE]), "identified": bool}
-_ENTRY |= {"at_bound": bool}
+_ENTRY |= {"at_bound": bool, "conditional": [str]}
 _BASIN = {"objective": reading.NUMBER, "starts": int, "params": {str: reading.NUMBER}}
 _MATRIX = [[MAYBE]]
-_ENGINE = {"z": [reading.NUMBER], "box": _MATRIX, "cov": _MATRIX, "dof": int}
-_ENGINE |= {"draws": (None, _MATRIX), "residual_quantiles": [reading.NUMBER]}
+_ENGINE = {"z": [MAYBE], "box": _MATRIX, "cov": _MATRIX, "dof": int}
+_ENGINE |= {"residual_quantiles": [MAYBE]}
+_REGION = {"draws": _MATRIX, "ridge": _MATRIX, "depth": [reading.NUMBER], "room": [reading.NUMBER]}
+_ENGINE |= {name: (None, shape) for name, shape in _REGION.items()}
 _SHAPE = {
     "law": str,
     "status": str,
+    "remedy": str,
+    "advice": str,
     "n_points": int,
     "objective": MAYBE,
     "params": {str: _ENTRY},
@@ -67,8 +72,13 @@ def _check(data: Mapping[str, Any], law: Law, where: str) -> None:
     if any(len(pair) != 2 for pair in pairs):
         raise UserError(f"{where}: every ci95 and every range must be two numbers")
     lengths = {"z": (size,), "box": (2, size), "cov": (size, size)}
+    parts = [engine[name] for name in _REGION]
+    if any(part is None for part in parts) and any(part is not None for part in parts):
+        raise UserError(f"{where}: engine needs all of {', '.join(_REGION)}, or none")
     if engine["draws"] is not None:
-        lengths["draws"] = (max(1, len(engine["draws"])), size)
+        m = len(engine["ridge"])
+        lengths |= {"draws": (max(1, len(engine["draws"])), size), "ridge": (m, size)}
+        lengths |= {"depth": (m,), "room": (m,)}
     for name, (rows, *rest) in lengths.items():
         value = engine[name]
         if len(value) != rows or any(len(row) != rest[0] for row in value if rest):
@@ -77,8 +87,10 @@ def _check(data: Mapping[str, Any], law: Law, where: str) -> None:
     for name in ("n_points", "delta"):
         if data[name] < 0:
             raise UserError(f"{where}: {name}={data[name]} must not be below zero")
-    if engine["dof"] < 0 or not (data["basins"] and engine["residual_quantiles"]):
-        raise UserError(f"{where}: it needs engine.dof >= 0, a basin and residual quantiles")
+    if engine["dof"] < 0 or not engine["residual_quantiles"]:
+        raise UserError(f"{where}: it needs engine.dof >= 0 and residual quantiles")
+    if data["status"] != "failed" and (not data["basins"] or None in engine["z"]):
+        raise UserError(f"{where}: a fit that is {data['status']} needs a basin and engine.z")
     if data["seed"] < 0:
         raise UserError(f"{where}: seed={data['seed']} must not be below zero")
     get_loss(data["loss"])
@@ -92,17 +104,20 @@ def _payload(fit: Fit) -> dict[str, Any]:
             "ci95": None if p.ci95 is None else list(p.ci95),
             "identified": p.identified,
             "at_bound": p.at_bound,
+            "conditional": list(p.conditional),
         }
 
     def basin(b: Basin) -> dict[str, Any]:
         values = {k: float(v) for k, v in values_of(fit.law, b.z).items()}
         return {"objective": b.objective, "starts": b.starts, "params": values}
 
-    stored = None if fit.draws is None else fit.sample()
+    region = fit.region
     return {
         "law": fit.law.name,
         "formula": fit.law.formula,
         "status": fit.status,
+        "remedy": fit.remedy,
+        "advice": fit.advice,
         "n_points": fit.n_points,
         "objective": fit.objective,
         "params": {name: entry(p) for name, p in fit.params.items()},
@@ -125,7 +140,10 @@ def _payload(fit: Fit) -> dict[str, Any]:
             "box": fit.box,
             "cov": fit.cov,
             "dof": fit.dof,
-            "draws": stored,
+            "draws": None if region is None else region.draws,
+            "ridge": None if region is None else region.ridge,
+            "depth": None if region is None else region.depth,
+            "room": None if region is None else region.room,
             "residual_quantiles": fit.residual_quantiles,
         },
     }
@@ -151,7 +169,8 @@ def _from_payload(data: Mapping[str, Any]) -> Fit:
         if ends is not None:
             low, high = ends
             ends = (-np.inf if low is None else low, np.inf if high is None else high)
-        return Interval(number(e["value"]), number(e["se"]), ends, e["identified"], e["at_bound"])
+        marks = (e["identified"], e["at_bound"], tuple(e["conditional"]))
+        return Interval(number(e["value"]), number(e["se"]), ends, *marks)
 
     law, engine = LAWS.load(data["law"]), data["engine"]
     arrays = {k: None if v is None else np.array(v, np.float64) for k, v in engine.items()}
@@ -167,15 +186,34 @@ def _from_payload(data: Mapping[str, Any]) -> Fit:
         box=arrays["box"],
         cov=arrays["cov"],
         dof=int(engine["dof"]),
-        draws=arrays["draws"],
+        region=_region(arrays),
+        draws=arrays["draws"] if data["bootstrap"] else None,
         residual_quantiles=arrays["residual_quantiles"],
         ranges={k: tuple(v) for k, v in data["data"]["ranges"].items()},
         data_hash=data["data"]["hash"],
         **{
             k: data[k]
             for k in (
-                *("status", "n_points", "starts", "warnings", "loss", "delta", "seed"),
+                *(
+                    "status",
+                    "remedy",
+                    "advice",
+                    "n_points",
+                    "starts",
+                    "warnings",
+                    "loss",
+                    "delta",
+                    "seed",
+                ),
                 *("versions", "interval", "holdout", "bootstrap"),
             )
         },
     )
+
+
+def _region(arrays: Mapping[str, Any]) -> Region | None:
+    if arrays["draws"] is None:
+        return None
+    draws = arrays["draws"]
+    ridge = arrays["ridge"].reshape(-1, draws.shape[1])
+    return Region(draws, ridge, arrays["depth"], arrays["room"])

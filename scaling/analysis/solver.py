@@ -25,6 +25,8 @@ _MAX_BLOCK = 128
 _FEW = 8  # up to this many starts run in one small block
 _TOLERANCE = 1e-13  # converged: the predicted decrease is below this fraction of the objective
 _EXACT = 1e-22  # per unit of weight: residuals of 1e-11 are rounding, not misfit
+_SAME_OBJECTIVE = 1e-6  # relative: two optima this close in objective are equally good
+_GIVE_UP = 1.0  # damping at which exact Newton steps give way to Gauss-Newton ones
 _STALLED = 1e9  # damping beyond which no step is worth taking
 _ROUND = 8  # iterations between two packings
 _LAST = 16  # of the field that are never dropped
@@ -59,6 +61,22 @@ class Solution:
     converged: np.ndarray
     iterations: np.ndarray
     dropped: np.ndarray
+
+    @property
+    def best(self) -> tuple[np.ndarray, float]:
+        """The lowest place [P] and its objective."""
+        i = int(np.argmin(self.f))
+        return self.z[i], float(self.f[i])
+
+    def at_best(self, best: float) -> int:
+        """How many starts converged to an optimum as good as the objective `best`."""
+        good = self.f <= best + _SAME_OBJECTIVE * abs(best) + 1e-18
+        return int((self.converged & good).sum())
+
+    def counts(self, best: float) -> dict[str, int]:
+        """What a Fit says of its starts: n, converged, at_best, dropped."""
+        counts = {"n": len(self.f), "converged": int(self.converged.sum())}
+        return counts | {"at_best": self.at_best(best), "dropped": int(self.dropped.sum())}
 
 
 def _per_start(flag, like):
@@ -126,8 +144,8 @@ def _make_kernel(law: Law, loss: Loss, batched: bool):
             slow = (new.f > 0.9 * ev.f) & jnp.isfinite(ev.f)
             finished = done | (small & (lam < 1e-2) & jnp.isfinite(ev.f)) | (lam > _STALLED)
             z = jnp.where(better[:, None], candidate, z)
-            lam = jnp.where(better, jnp.maximum(lam / 6, 1e-12), jnp.where(newton, lam, lam * 4))
-            newton = better & (newton | slow)
+            lam = jnp.where(better, jnp.maximum(lam / 6, 1e-12), lam * 4)
+            newton = jnp.where(better, newton | slow, newton & (lam < _GIVE_UP))
             ev = jax.tree.map(lambda a, b: jnp.where(_per_start(better, a), a, b), new, ev)
             return i + 1, z, ev, lam, newton, finished, count + ~done
 

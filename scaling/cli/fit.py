@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -10,6 +11,9 @@ from scaling.analysis.tables.names import listed
 from scaling.cli.options import add_columns, fitting, law_names, read_table, verb_parser
 from scaling.errors import UserError
 from scaling.terminal import printable, say
+
+if TYPE_CHECKING:
+    from scaling.analysis.result import Fit
 
 _FIT_EXAMPLES = """examples:
   scaling fit results.csv --law chinchilla
@@ -20,9 +24,10 @@ _FIT_EXAMPLES = """examples:
   scaling fit lr_sweep.csv --law chinchilla --best-of lr,batch
   scaling fit chart.csv --join sizes.csv --map n_tokens=step,loss=val/loss --unit n_tokens=262144
   scaling fit results.csv --law chinchilla --drop-highest 5 --bootstrap 4000 --json fit.json
-  scaling fit curves.jsonl --law multi_power --bootstrap 200 --cluster curve --plot fit.svg
+  scaling fit curves.jsonl --law multi_power --bootstrap 200 --plot fit.svg
 
-Exit status: 0 fitted (read `status` in the result), 2 bad input."""
+Exit status: 0 when it ran to its end, whatever came out (read `status`: what is not ok is said on
+stderr as well, with what to do about it), 2 bad input."""
 
 _COMPARE_EXAMPLES = """examples:
   scaling compare results.csv --laws chinchilla chinchilla_tied kaplan
@@ -60,8 +65,7 @@ def fit(argv: Sequence[str]) -> int:
     table, notices = _read(args, law.target.name, args.holdout)
     bootstrap = None
     if args.bootstrap is not None:
-        method = args.bootstrap_method or ("cluster" if args.cluster else "case")
-        bootstrap = Bootstrap(args.bootstrap, method, args.cluster)
+        bootstrap = Bootstrap(args.bootstrap, args.bootstrap_method)
     result = fit_law(
         law,
         table,
@@ -73,6 +77,7 @@ def fit(argv: Sequence[str]) -> int:
     )
     result.warnings[:0] = notices
     say(result)
+    _say_status(result)
     if args.json is not None:
         result.to_json(args.json)
     if args.plot is not None:
@@ -198,6 +203,8 @@ def compare(argv: Sequence[str]) -> int:
         names, table, cluster=cluster, folds=args.folds, best_of=best_of, **options
     )
     say(comparison)
+    for found in comparison.fits.values():
+        _say_status(found)
     for notice in notices:
         say(f"warning: {notice}")
     if args.sensitivity:
@@ -233,8 +240,14 @@ def _add_fitting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bound", metavar="NAME=LOW:HIGH", help="search only there", **many)
     parser.add_argument("--delta", type=float, help="Huber width (the law's own, usually 1e-3)")
     parser.add_argument("--loss", help="log_huber, log_mse, huber or mse (the law's own)")
-    parser.add_argument("--weights", metavar="COL", help="column of weights")
-    parser.add_argument("--cluster", metavar="COL", help="column that names the run of a row")
+    parser.add_argument(
+        "--weights", metavar="COL", help="column of weights; for isoflop: pooled, own or none"
+    )
+    parser.add_argument(
+        "--cluster", metavar="COL",
+        help="column that names the run of a row, or none for independent rows (default: the "
+        "trunks or runs that the table names)",
+    )  # fmt: skip
     parser.add_argument("--starts", type=int, metavar="N", help="number of starts (the law's own)")
     parser.add_argument("--seed", type=int, default=42, help="of draws and resamples (42)")
 
@@ -277,6 +290,15 @@ def _combined(given: dict[str, list[float]]) -> pd.DataFrame:
         if len(values) not in (1, longest):
             raise UserError(f"{name} has {len(values)} values where another has {longest}")
     return pd.DataFrame({k: v * longest if len(v) == 1 else v for k, v in given.items()})
+
+
+def _say_status(result: "Fit") -> None:
+    """On stderr: a fit that is not ok, why, and what to do."""
+    if result.status != "ok":
+        from scaling.analysis.status import STATUSES
+
+        said = f"{result.law.name}: status {result.status}: {STATUSES[result.status]}"
+        print(printable(f"{said}; {result.remedy}"), file=sys.stderr)
 
 
 def _show(table: pd.DataFrame, warnings: Sequence[str]) -> None:

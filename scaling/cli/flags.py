@@ -1,6 +1,7 @@
 """`--config=path.py[:variant]` and `--config.section.field=value`, through ml_collections."""
 
 import argparse
+import copy
 import pathlib
 
 import ml_collections
@@ -89,8 +90,11 @@ def _override(plain: ml_collections.ConfigDict, mine: list[str]) -> ml_collectio
     """A copy of `plain` with the fields that the command line sets."""
     # absl registers the config under a flag name; a private FlagValues keeps calls independent.
     values, argv = flags.FlagValues(), ["scaling", *(a for a in mine if a[:9] != "--config=")]
-    config_flags.DEFINE_config_dict("config", plain.copy_and_resolve_references(),
-                                    flag_values=values, sys_argv=argv)  # fmt: skip
+    # Resolving references would lose the type of a field that is None, which a flag could then
+    # not set.
+    config_flags.DEFINE_config_dict(
+        "config", copy.deepcopy(plain), flag_values=values, sys_argv=argv
+    )
     values(argv)
     return values.config
 

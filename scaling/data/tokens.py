@@ -125,7 +125,7 @@ def _read(
         indexed.append(known)
         kind = f"{layout.container} {file.dtype}"
         facts.append({"name": name, "format": kind, "documents": n, "tokens": file.size})
-        warnings += [layout.doubt] if layout.doubt else []
+        warnings += [f"{name} {layout.doubt}"] if layout.doubt else []
     corpus = Corpus(
         files=tuple(files),
         starts=np.concatenate(starts),
@@ -155,7 +155,7 @@ def _open(options: Tokens, path: Path, cache: Path) -> tuple[TokenFile, Layout, 
     sparse = scanned.largest + 1 > _SPARSE * scanned.n_distinct
     if options.vocab_size is None and sparse and file.size > _SPARSE * (scanned.largest + 1):
         doubt = (
-            f"{path.name}: ids reach {scanned.largest:,}, but only {scanned.n_distinct:,} are "
+            f"has ids up to {scanned.largest:,}, but only {scanned.n_distinct:,} are "
             "used; check data.tokens.dtype, or say data.tokens.vocab_size"
         )
         layout = dataclasses.replace(layout, doubt=f"{layout.doubt}; {doubt}".lstrip("; "))

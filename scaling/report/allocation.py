@@ -8,7 +8,7 @@ from scaling.analysis.isoflop import budgets, curve_minimum
 from scaling.errors import UserError
 from scaling.report import charts
 from scaling.report.content import Figure, Section, Table, Text
-from scaling.report.estimate import Estimate
+from scaling.report.estimate import Estimate, mark
 from scaling.report.text import count, number, plural, power
 
 _COLUMNS = ("name", "n_params", "n_tokens", "flops", "loss", "predicted", "error")
@@ -23,11 +23,17 @@ def allocation(found: Estimate) -> Section:
     title = f"Optimal allocation: {found.group.title}"
     key = f"allocation-{found.group.key}"
     if not found.has_optimum or not found.of_n_and_d:
-        text = f"{found.fit.law.name} does not say how to divide compute between size and tokens."
+        text = found.no_optimum or f"{found.fit.law.name} reads more than size and tokens"
+        text = f"{text[0].upper()}{text[1:]}."
         return Section(key, title, [_envelope(found), Text(text, "missing")])
     best = found.optimal([top, BEYOND * top, 100 * top])
     a = found.fit.derived.get("a")
-    exponent = f"N* grows as C to the power {number(a.value)}. " if a is not None else ""
+    exponent = ""
+    if a is not None:
+        said = mark(a)
+        exponent = f"N* grows as C to the power {number(a.value)}{said and f' ({said})'}. "
+    if not best["determined"].all():
+        exponent += f"These runs do not determine the optimum: {found.fit.advice}. "
     first = best.iloc[0]
     blocks = [
         Text(
@@ -69,7 +75,7 @@ def _table(best: pd.DataFrame, top: float) -> Table:
                 "largest run" if past < 1.01 else f"×{past:.0f}, extrapolated",
                 f"{count(row.n_params)} [{count(row.n_params_low)}, {count(row.n_params_high)}]",
                 f"{count(row.n_tokens)} [{count(row.n_tokens_low)}, {count(row.n_tokens_high)}]",
-                number(row.tokens_per_param),
+                number(row.tokens_per_param) if row.determined else "not determined by these runs",
             )
         )
     names = ("FLOPs", "", "parameters", "tokens", "tokens per parameter")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from scaling.analysis.clusters import root
 from scaling.errors import UserError
 from scaling.record import read_record
 from scaling.sweep.manifest import FILE, read_sweep
@@ -101,7 +102,7 @@ def collect(path: str | pathlib.Path, progress=lambda done, total: None) -> Stud
     for k, spec in enumerate(sweep.runs):
         run = _run(path, spec.run_id, path / "runs" / spec.run_id, spec.name)
         groups = spec.groups
-        trunk = _root(spec.run_id, parents)
+        trunk = root(spec.run_id, parents)
         runs.append(replace(run, groups=groups, trunk=trunk, axes=spec.axes))
         progress(k + 1, len(sweep.runs))
     groups = tuple(
@@ -159,12 +160,3 @@ def _run(out: pathlib.Path, run_id: str, directory: pathlib.Path, name: str) -> 
         status, note = view.state, view.error or ""
     name = str((record or {}).get("name") or name or run_id)
     return Run(run_id, name, ("runs",), directory, status, run_id, note=note, record=record)
-
-
-def _root(run_id: str, parents: Mapping[str, str | None]) -> str:
-    """The run at the beginning of the chain of parents."""
-    seen = set()
-    while parents.get(run_id) and run_id not in seen:
-        seen.add(run_id)
-        run_id = parents[run_id]
-    return run_id

@@ -47,7 +47,8 @@ def multipliers(base: Estimate, new: Estimate, flops: np.ndarray) -> pd.DataFram
     lies below everything the base could reach. Raises UserError for laws without an optimum."""
     for estimate in (base, new):
         if not (estimate.has_optimum and estimate.of_n_and_d):
-            raise UserError(f"{estimate.fit.law.name} does not say how to spend compute")
+            why = estimate.no_optimum or f"{estimate.fit.law.name} reads more than size and tokens"
+            raise UserError(why)
     ends = np.concatenate([base.table["flops"], new.table["flops"]])
     grid = np.geomspace(ends.min() / _REACH, ends.max() * _REACH, _GRID)
     a, b = _pairs(base.fit, new.fit)

@@ -9,19 +9,20 @@ import numpy as np
 import pandas as pd
 
 from scaling.analysis.bootstrap import Bootstrap
+from scaling.analysis.clusters import FEW, FEW_TO_RESAMPLE, resolve
 from scaling.analysis.fit import fit
-from scaling.analysis.result import Fit
+from scaling.analysis.laws import LAWS
+from scaling.analysis.result import Fit, Interval
 from scaling.analysis.tables.choose import matches, require
 from scaling.errors import UserError
 from scaling.reading import loads
 from scaling.report.collect import Group
+from scaling.report.text import greek, listing
 
 DRAWS = 1000
 # Starts times rows of a fit: enough that dozens of starts meet at the optimum, however long the
 # table; with all 4,500 starts of the grid a thousand runs took forty seconds.
 START_ROWS, MIN_STARTS = 64_000, 64
-# Resampling fewer trunks than this says more about the resampling than about the law.
-MIN_TRUNKS = 10
 CHECK_DRAWS = 200
 DRAW_ROWS, MIN_DRAWS = 200_000, 200  # draws times rows, for the same reason
 _BUDGETS, _ROWS = 64, 256  # shapes that are compiled once
@@ -51,7 +52,7 @@ class Estimate:
     table: pd.DataFrame
     n_left_out: int
     fit: Fit
-    resampled: str  # what the bootstrap drew: "runs" or "trunks"
+    by_trunk: bool  # errors are between trunks, not between runs
     checks: tuple[Check, ...]
 
     def predict(self, table: pd.DataFrame) -> pd.DataFrame:
@@ -65,13 +66,18 @@ class Estimate:
         return self.fit.optimal(padded).iloc[: len(flops)]
 
     @functools.cached_property
-    def has_optimum(self) -> bool:
-        """Whether the law says how to divide compute between parameters and tokens."""
+    def no_optimum(self) -> str:
+        """Why there is no compute-optimal size in the range of the runs; "" when there is."""
         try:
-            self.optimal([1e18])
-        except UserError:
-            return False
-        return True
+            self.optimal([self.table["flops"].min(), 100 * self.table["flops"].max()])
+        except UserError as error:
+            return str(error)
+        return ""
+
+    @property
+    def has_optimum(self) -> bool:
+        """Whether the fit says how to divide compute between parameters and tokens."""
+        return not self.no_optimum
 
     @property
     def of_n_and_d(self) -> bool:
@@ -88,13 +94,12 @@ def estimate(group: Group, table: pd.DataFrame, *, check: bool = True) -> Estima
         raise UserError(
             f"none of {len(table)} complete runs satisfies {', '.join(group.fit_where)}"
         )
-    clustered = chosen["trunk"].nunique() < len(chosen) and chosen["trunk"].nunique() >= MIN_TRUNKS
     draws = max(MIN_DRAWS, min(DRAWS, DRAW_ROWS // len(chosen)))
-    how = Bootstrap(draws, "cluster", "trunk") if clustered else Bootstrap(draws)
-    # The resamples give the intervals; profiles would only add their time.
-    result = fit(group.law, chosen, bootstrap=how, profile=False, starts=_starts(chosen))
+    result = _fit(group.law, chosen, draws)
     if result.status == "failed":
-        raise UserError(f"no start of {group.law} reached an optimum on {len(chosen)} runs")
+        raise UserError(
+            f"no start of {group.law} reached an optimum on {len(chosen)} runs: {result.remedy}"
+        )
     predicted = predict(result, chosen)["predicted"]
     chosen = chosen.assign(predicted=predicted, error=predicted / chosen["loss"] - 1)
     return Estimate(
@@ -102,7 +107,7 @@ def estimate(group: Group, table: pd.DataFrame, *, check: bool = True) -> Estima
         table=chosen.reset_index(drop=True),
         n_left_out=len(table) - len(chosen),
         fit=result,
-        resampled="trunks" if clustered else "runs",
+        by_trunk=resolve(chosen, LAWS.load(group.law)).labels is not None,
         checks=tuple(_checks(group, chosen)) if check else (),
     )
 
@@ -132,13 +137,8 @@ def _check(group: Group, title: str, table: pd.DataFrame, mask: np.ndarray) -> C
     if mask.all():
         raise UserError("this would leave nothing to fit")
     kept = table[~mask]
-    result = fit(
-        group.law,
-        kept,
-        bootstrap=min(CHECK_DRAWS, max(MIN_DRAWS // 2, DRAW_ROWS // 2 // len(kept))),
-        profile=False,
-        starts=_starts(kept),
-    )
+    draws = min(CHECK_DRAWS, max(MIN_DRAWS // 2, DRAW_ROWS // 2 // len(kept)))
+    result = _fit(group.law, kept, draws)
     held = table[mask].drop(columns=["predicted", "error"])
     if result.disagreement(held) > AGREE:
         # Any of the optima would give a prediction, and each another one.
@@ -148,6 +148,15 @@ def _check(group: Group, title: str, table: pd.DataFrame, mask: np.ndarray) -> C
     rows = pd.concat([held[columns], ahead, held["loss"].rename("actual")], axis=1)
     rows = rows.assign(error=rows["predicted"] / rows["actual"] - 1)
     return Check(title, int((~mask).sum()), rows.reset_index(drop=True))
+
+
+def _fit(law: str, table: pd.DataFrame, draws: int) -> Fit:
+    """The law with intervals from resamples, where `fit` finds trunks of whole trunks. Profiles
+    would only add their time. Few trunks are not resampled: the jackknife over them says more."""
+    clusters = resolve(table, LAWS.load(law))
+    few = clusters.labels is not None and clusters.count < FEW_TO_RESAMPLE
+    how = None if few and clusters.count >= FEW else Bootstrap(draws)
+    return fit(law, table, bootstrap=how, profile=False, starts=_starts(table))
 
 
 def _starts(table: pd.DataFrame) -> int:
@@ -180,6 +189,18 @@ def predict(result: Fit, table: pd.DataFrame) -> pd.DataFrame:
     padding = rows.iloc[[-1] * (-len(rows) % _ROWS)]
     out = result.predict(pd.concat([rows, padding], ignore_index=True)).iloc[: len(rows)]
     return out.set_axis(table.index)
+
+
+def mark(p: Interval) -> str:
+    """What is to be said beside a constant: that it is not determined, lies on its bound, or is
+    known only given a bound. "" for the rest."""
+    if not p.identified:
+        return "not determined by these runs"
+    if p.at_bound:
+        return "at its bound"
+    return (
+        f"given {listing([greek(n) for n in p.conditional])} at the bound" if p.conditional else ""
+    )
 
 
 def truth(table: pd.DataFrame) -> float | None:

@@ -5,9 +5,10 @@ import numpy as np
 import pandas as pd
 
 from scaling.analysis.result import Fit
+from scaling.analysis.status import STATUSES
 from scaling.report import charts
 from scaling.report.content import Formula, Section, Table, Text
-from scaling.report.estimate import MIN_TRUNKS, Estimate, facts, predict
+from scaling.report.estimate import Estimate, facts, mark, predict
 from scaling.report.text import count, greek, interval, number, percent, plural, span
 
 _COLUMNS = ("name", "n_params", "n_tokens", "flops", "loss", "predicted", "error")
@@ -36,7 +37,7 @@ def law(found: Estimate) -> Section:
         f"{found.group.title}: {plural(result.n_points, 'run')} follow {greek(result.law.formula)} "
         f"within {percent(spread)} of the loss. {words}"
     ).strip()
-    details = {"fit": facts(result), "mean_abs_error": spread, "resampled": found.resampled}
+    details = {"fit": facts(result), "mean_abs_error": spread, "by_trunk": found.by_trunk}
     title = f"Scaling law: {found.group.title}"
     return Section(f"law-{found.group.key}", title, blocks, summary, details)
 
@@ -49,7 +50,8 @@ def in_words(found: Estimate) -> str:
         if name not in params or not found.of_n_and_d:
             continue
         p = params[name]
-        ends = "" if p.ci95 is None else f" (95 % interval {_gains(p.ci95)})"
+        said = mark(p)
+        ends = "" if p.ci95 is None else f" (95 % interval {_gains(p.ci95)}{said and ', ' + said})"
         parts.append(
             f"doubling the {what} lowers the excess loss that they govern by "
             f"{percent(_gain(p.value))}{ends}"
@@ -79,17 +81,19 @@ def _gains(ends: tuple[float, float]) -> str:
 def _how_sure(found: Estimate) -> str:
     result = found.fit
     starts = result.starts
+    what, trunks = "trunks" if found.by_trunk else "runs", found.table["trunk"].nunique()
+    how = (
+        f"resampling {what} {len(result.draws):,} times"
+        if result.draws is not None
+        else f"leaving out each of {trunks} {what} in turn"
+    )
     text = (
         f"{starts['at_best']} of the {starts['converged']} starts that ran to the end reached this "
-        f"optimum (status: {result.status.replace('_', ' ')}). Intervals are 95 %, from resampling "
-        f"{found.resampled} {len(result.draws) if result.draws is not None else 0:,} times."
+        f"optimum (status: {result.status.replace('_', ' ')}, {STATUSES[result.status]}"
+        f"{result.remedy and '; ' + result.remedy}). Intervals are 95 %, from {how}."
     )
-    trunks = found.table["trunk"].nunique()
-    if found.resampled == "runs" and trunks < len(found.table):
-        text += (
-            f" Runs that share a trunk share its noise, and {trunks} trunks are too few to "
-            f"resample whole (at least {MIN_TRUNKS}), so the intervals are likely too narrow."
-        )
+    if found.by_trunk:
+        text += f" Runs that share a trunk share its noise; there are {trunks} trunks."
     if "seeds.run" in found.table and found.table["seeds.run"].nunique() == 1:
         text += " One seed: the spread between seeds is not in them."
     return text
@@ -100,9 +104,9 @@ def _constants(found: Estimate) -> Table:
     docs |= {"a": "exponent of the optimal size on compute"}
     rows = []
     for name, p in {**found.fit.params, **found.fit.derived}.items():
-        remark = "at its bound" if p.at_bound else "" if p.identified else "not determined"
-        text = docs.get(name, "")
-        rows.append((greek(name), number(p.value, 4), interval(p.ci95), remark or text))
+        rows.append(
+            (greek(name), number(p.value, 4), interval(p.ci95), mark(p) or docs.get(name, ""))
+        )
     return Table(("constant", "value", "95 % interval", "meaning"), tuple(rows))
 
 

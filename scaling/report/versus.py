@@ -12,7 +12,7 @@ from scaling.report import charts
 from scaling.report.collect import Group, Study, collect
 from scaling.report.content import Figure, Section, Table, Text
 from scaling.report.contrast import differences, frontier, multipliers, one_number, paired
-from scaling.report.estimate import Estimate, estimate
+from scaling.report.estimate import Estimate, estimate, mark
 from scaling.report.progress import Steps
 from scaling.report.text import greek, interval, listing, number, percent, plural, power
 from scaling.report.write import Report, make_directory, publish
@@ -115,7 +115,7 @@ def _changes(changes: pd.DataFrame, labels) -> Table:
                 f"{number(row.new.value)} {interval(row.new.ci95)}",
                 change,
                 interval((row.low, row.high)),
-                "differs" if clear else "no difference shown",
+                mark(row.base) or mark(row.new) or ("differs" if clear else "no difference shown"),
             )
         )
     names = ("constant", labels[0], labels[1], "change", "95 % interval of the change", "")
@@ -141,7 +141,8 @@ def _speedup(base: Estimate, new: Estimate, labels):
     s = one_number(base, new)
     text = (
         f"With one exponent and one asymptote for both lower hulls, {labels[1]} is worth "
-        f"{number(s.value)} times the compute of {labels[0]} (95 % interval {interval(s.ci95)})."
+        f"{number(s.value)} times the compute of {labels[0]} (95 % interval {interval(s.ci95)}"
+        f"{mark(s) and ', ' + mark(s)})."
     )
     ends = None if s.ci95 is None else list(s.ci95)
     return text, [], {"speedup": {"value": s.value, "ci95": ends}}

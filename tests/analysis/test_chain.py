@@ -5,6 +5,7 @@ import pytest
 from scaling.analysis.chain import Chain
 from scaling.analysis.downstream import ladder
 from scaling.analysis.fit import fit
+from scaling.analysis.intervals import percentiles
 from scaling.analysis.laws.chinchilla import design
 from scaling.analysis.overtrain import overtrained
 from scaling.errors import UserError
@@ -84,3 +85,50 @@ def test_fits_that_do_not_meet_are_refused():
     first = fit("power", {"x": [1.0, 2.0, 3.0], "loss": [3.0, 2.0, 1.5]}, profile=False)
     with pytest.raises(UserError, match="cannot be chained"):
         Chain(first, first)
+
+
+def few_runs() -> Chain:
+    """A chain from hardly more points than parameters, whose draws go anywhere."""
+    runs = pd.DataFrame(
+        {
+            "n_params": [1e7, 2e7, 1e8, 4e8, 1e9],
+            "tokens_per_param": [20.0, 80.0, 20.0, 20.0, 20.0],
+            "loss": [5.2, 4.6, 3.7, 3.32, 3.2],
+        }
+    )
+    tests = pd.DataFrame({"loss": [5.2, 4.6, 3.7, 3.3], "error": [0.80, 0.82, 0.72, 0.66]})
+    return overtrained(runs, tests, profile=False)
+
+
+def test_an_interval_of_a_fraction_stays_a_fraction_and_doubts_are_said():
+    far = pd.DataFrame({"n_params": [1e9, 1e12], "tokens_per_param": [20.0, 2000.0]})
+    found = few_runs().predict(far)
+    ends = found[["predicted", "ci_low", "ci_high", "pi_low", "pi_high"]].to_numpy()
+    assert np.isfinite(ends).all()
+    assert ((ends >= 0) & (ends <= 1)).all()
+    assert any("hardly determine" in w for w in found.attrs["warnings"])
+
+
+def test_predictions_of_one_fit_stay_fractions_too():
+    second = few_runs().second
+    ends = second.predict({"loss": [0.5, 9.0]}).to_numpy()
+    assert np.isfinite(ends).all()
+    assert ((ends >= 0) & (ends <= 1)).all()
+
+
+def test_a_draw_that_predicts_nothing_counts_as_anything():
+    values = np.linspace(0, 1, 201)[:, None] * np.ones(2)
+    values[:40, 1] = np.nan
+    low, high = percentiles(values)
+    assert (low[0], high[0]) == (0.025, 0.975)
+    assert (low[1], high[1]) == (-np.inf, np.inf)
+
+
+def test_an_exponent_between_zero_and_one_keeps_its_interval_there():
+    rng = np.random.default_rng(4)
+    table = design().iloc[::5]
+    n, d = table["n_params"], table["n_tokens"]
+    table["loss"] = (0.5 + 60 * n**-0.25 + 300 * d**-0.28) * np.exp(0.05 * rng.standard_normal(7))
+    found = fit("chinchilla", table, starts=60, profile=False)
+    low, high = found.derived["a"].ci95
+    assert 0 <= low < high <= 1

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from scaling.analysis.emergence.shapes import SMOOTH
 from scaling.cli import main
 from tests.analysis.test_probe_table import write_run
 
@@ -27,7 +28,11 @@ def test_a_sweep_becomes_a_chart_and_numbers(sweep, tmp_path, capsys, ending):
     assert found["onset"]["x"] == pytest.approx(64000)
     assert found["onset"]["low"] == pytest.approx(16000)
     assert found["chance"] == 0.125
-    assert "onset 6.4e+04" in capsys.readouterr().out
+    assert found["breaks"]["accuracy"]["suffices"] in SMOOTH
+    said = capsys.readouterr().out
+    assert "onset 6.4e+04" in said
+    assert [name for name in SMOOTH if f"  {name} " not in said] == []
+    assert "best sigmoid: 10 to 90 % over" in said
 
 
 def test_conditions_are_split_and_drawn_together(sweep, tmp_path):
@@ -53,6 +58,7 @@ def test_conditions_are_split_and_drawn_together(sweep, tmp_path):
         (["--bins", "1,x"], "--bins '1,x'"),
         (["--plot", "out.gif"], "must end in"),
         (["--alpha", "2"], "alpha=2"),
+        (["--smooth-width", "0"], "smooth_width=0"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from scaling.cli import main
+from scaling.cli.flags import load_run_config
 from scaling.record import read_metrics, read_record
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -40,7 +41,7 @@ BAD = {
     "absurd": ([CONFIG, "--config.model.depth=1000000"], "model.depth=1000000 is above"),
     "heads": (
         [CONFIG, "--config.model.n_heads=5"],
-        "width=32 is not a multiple of model.n_heads=5",
+        "a multiple of model.n_heads=5",
     ),
     "kv heads": ([CONFIG, "--config.model.n_kv_heads=3"], "n_kv_heads=3"),
     "zero tokens": ([CONFIG, "--config.train.duration=0 tokens"], "trains on nothing"),
@@ -89,6 +90,14 @@ def test_bad_input_is_one_line_and_exit_status_2(case, tmp_path, capsys, monkeyp
     assert message in error
     assert len(error.splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_flags_set_fields_that_are_none(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    config, rest = load_run_config(
+        [CONFIG, "--config.model.head_size=6", "--config.model.n_kv_heads=2"]
+    )
+    assert (config.model.head_size, config.model.n_kv_heads, rest) == (6, 2, [])
 
 
 def test_an_unwritable_workdir_is_refused(tmp_path, capsys):

@@ -216,7 +216,9 @@ def test_a_dtype_that_contradicts_a_header_is_refused(container, tmp_path, open_
 def test_a_vocabulary_far_above_what_is_used_is_said(tmp_path, open_small):
     np.where(np.arange(2_000_000) % 1001, 3, 60_000).astype("<u2").tofile(tmp_path / "x.bin")
     pipeline = open_small(Tokens(paths=(str(tmp_path / "x.bin"),)))
-    assert ["ids reach 60,000, but only 2 are used" in w for w in pipeline.warnings] == [True]
+    assert ["x.bin has ids up to 60,000, but only 2 are used" in w for w in pipeline.warnings] == [
+        True
+    ]
 
 
 def test_uint16_read_as_uint32_is_beyond_any_vocabulary(tmp_path, open_small):

@@ -160,6 +160,7 @@ def tree(tmp_path, monkeypatch):
         "scaling/schema.json": "{}",
         "configs/tiny.py": "lr = 1\n",
         "configs/secrets.yaml": f"key: {KEY}",
+        "configs/.hidden.py": f"key = '{KEY}'",
         "launch/__init__.py": "",
         "setup.py": "",
     }.items():
@@ -207,6 +208,7 @@ def test_the_snapshot_takes_code_and_leaves_secrets(tree, tmp_path):
     facts = snapshot.facts(out)
     said = {line.partition(":")[0] for line in facts["left_out"]}
     assert said == {
+        "configs/.hidden.py",
         *("configs/.env", "configs/credentials.json", "configs/id_rsa", "configs/server.pem"),
         *("configs/token_hf.txt", "configs/notes.txt", "configs/secrets.yaml", "scaling/.netrc"),
     }

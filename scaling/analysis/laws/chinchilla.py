@@ -16,13 +16,20 @@ from scaling.analysis.law import (
     power_allocation,
 )
 
+# How far the search goes when the data ask for more than its usual box holds.
+TERM, STEEP = (1e-6, 1e80), (0.0, 16.0)
+
 E = Param(
     "E", 1e-6, 1e3, "log", tuple(math.exp(e) for e in (-1, -0.5, 0, 0.5, 1)), "irreducible loss"
 )
-A = Param("A", 1e-6, 1e18, "log", tuple(math.exp(a) for a in range(0, 30, 5)), "model-size scale")
-B = Param("B", 1e-6, 1e18, "log", tuple(math.exp(b) for b in range(0, 30, 5)), "data scale")
-ALPHA = Param("alpha", 0.0, 4.0, grid=(0.0, 0.5, 1.0, 1.5, 2.0), doc="model-size exponent")
-BETA = Param("beta", 0.0, 4.0, grid=(0.0, 0.5, 1.0, 1.5, 2.0), doc="data exponent")
+A = Param(
+    "A", 1e-6, 1e18, "log", tuple(math.exp(a) for a in range(0, 30, 5)), "model-size scale", TERM
+)
+B = Param("B", 1e-6, 1e18, "log", tuple(math.exp(b) for b in range(0, 30, 5)), "data scale", TERM)
+ALPHA = Param(
+    "alpha", 0.0, 4.0, grid=(0.0, 0.5, 1.0, 1.5, 2.0), doc="model-size exponent", widest=STEEP
+)
+BETA = Param("beta", 0.0, 4.0, grid=(0.0, 0.5, 1.0, 1.5, 2.0), doc="data exponent", widest=STEEP)
 
 
 class Chinchilla(Law):
@@ -37,6 +44,7 @@ class Chinchilla(Law):
     paper = "Hoffmann et al. 2022 (arXiv:2203.15556), eq. 2 and appendix D.3"
     columns = (N_PARAMS, N_TOKENS)
     params = (E, A, B, ALPHA, BETA)
+    fractions = ("a",)
     published = MappingProxyType(
         {
             "Hoffmann et al. 2022": dict(E=1.69, A=406.4, B=410.7, alpha=0.34, beta=0.28),

@@ -23,6 +23,8 @@ class ChinchillaGamma(Law):
     columns = (N_PARAMS, N_TOKENS)
     params = (E, A, B, ALPHA, BETA, Param("gamma", 0.02, 20.0, "log", doc="interaction exponent"))
 
+    fractions = ("a",)
+
     def log_predict(self, theta, x):
         reducible = jnp.logaddexp(
             jnp.log(theta["A"]) - theta["alpha"] * jnp.log(x["n_params"]),

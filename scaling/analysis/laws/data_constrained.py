@@ -20,6 +20,10 @@ from scaling.analysis.laws.chinchilla_tied import tied_starts
 N_UNIQUE = Column("n_unique_tokens", "tokens", "distinct training tokens; n_tokens counts repeats")
 
 
+# Close together: N' has a kink where N meets N_opt(U), so the objective has many local optima.
+EXCESS = (0.5, 1.0, 1.7, 3.0, 5.0, 10.0, 30.0, 100.0)
+
+
 def effective(total, unique, decay):
     """X' = U + U R* (1 - exp(-R/R*)) with R = X/U - 1 repeats: what `total` is worth in fresh
     units. Muennighoff et al. 2023, section 3. Shapes broadcast."""
@@ -47,8 +51,15 @@ class DataConstrained(Law):
         A,
         B,
         ALPHA,
-        Param("R_D", 1e-2, 1e5, "log", (2.0, 10.0, 50.0), "decay constant of repeated tokens"),
-        Param("R_N", 1e-2, 1e5, "log", (2.0, 10.0, 50.0), "decay constant of excess parameters"),
+        Param(
+            "R_D",
+            1e-2,
+            1e5,
+            "log",
+            (2.0, 10.0, 50.0, 250.0),
+            "decay constant of repeats",
+        ),
+        Param("R_N", 1e-2, 1e5, "log", EXCESS, "decay constant of excess parameters"),
     )
     published = MappingProxyType(
         {

@@ -7,7 +7,7 @@ import numpy as np
 
 from scaling.analysis.law import LOSS, Column, Law, Param, factorial
 
-ERROR = Column("error", "fraction", "top-1 error averaged over tasks, 0 to 1", positive=False)
+ERROR = Column("error", "fraction", "top-1 error averaged over tasks, 0 to 1", False, span=(0, 1))
 
 
 class GadreError(Law):

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from scaling.analysis.law import N_PARAMS, N_TOKENS, Law, Param, power_allocation
 from scaling.analysis.laws.chinchilla import design
 
+WIDE = (1e-12, 1e90)  # how far the search for a scale goes when the data ask for it
+
 
 class Kaplan(Law):
     """L(N, D) = [(N_c/N)^(alpha_N/alpha_D) + D_c/D]^alpha_D.
@@ -21,14 +23,18 @@ class Kaplan(Law):
     paper = "Kaplan et al. 2020 (arXiv:2001.08361), eq. 1.5"
     columns = (N_PARAMS, N_TOKENS)
     params = (
-        Param("N_c", 1e-3, 1e30, "log", (1e9, 1e12, 1e15), "parameters at which L would be 1"),
-        Param("D_c", 1e-3, 1e30, "log", (1e9, 1e12, 1e15), "tokens at which L would be 1"),
+        Param(
+            "N_c", 1e-3, 1e30, "log", (1e9, 1e12, 1e15), "parameters at which L would be 1", WIDE
+        ),
+        Param("D_c", 1e-3, 1e30, "log", (1e9, 1e12, 1e15), "tokens at which L would be 1", WIDE),
         Param("alpha_N", 1e-3, 4.0, "log", (0.05, 0.1, 0.3), "model-size exponent"),
         Param("alpha_D", 1e-3, 4.0, "log", (0.05, 0.1, 0.3), "data exponent"),
     )
     published = MappingProxyType(
         {"Kaplan et al. 2020": dict(N_c=6.4e13, D_c=1.8e13, alpha_N=0.076, alpha_D=0.103)}
     )
+
+    fractions = ("a",)
 
     def log_predict(self, theta, x):
         ratio = theta["alpha_N"] / theta["alpha_D"]

@@ -22,7 +22,12 @@ class Multiplicative(Law):
     formula = "L(N, D) = E + A N^-alpha D^-beta"
     paper = "Zhang et al. 2024 (arXiv:2402.17193), multiplicative joint law"
     columns = (N_PARAMS, N_TOKENS)
-    params = (E, Param("A", 1e-6, 1e36, "log", doc="scale of the excess"), ALPHA, BETA)
+    params = (
+        E,
+        Param("A", 1e-6, 1e36, "log", doc="scale of the excess", widest=(1e-6, 1e160)),
+        ALPHA,
+        BETA,
+    )
 
     def log_predict(self, theta, x):
         factors = theta["alpha"] * jnp.log(x["n_params"]) + theta["beta"] * jnp.log(x["n_tokens"])

@@ -5,6 +5,8 @@ One straight line, ln N* against ln C. What differs is where N* comes from: give
 envelope of the training curves (`envelope`, `envelope_hull`).
 """
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -67,7 +69,10 @@ class IsoFlop(Optimum):
     """N*(C) from the minima of the loss over ln N at each budget; see `scaling.analysis.isoflop`.
 
     Budgets whose minimum lies at the edge of the sizes are left out and named in the warnings. The
-    parabola's minima are weighted by 1/std^2 when every budget has 4 sizes or more.
+    parabola's minima are weighted by 1/std^2 (`weightings`): "pooled" takes one relative deviation
+    of the loss for all budgets, "own" that of each budget's few residuals, "none" weighs all alike.
+    From 4 to 12 sizes the exponent varies least with "pooled"; with "own" a budget whose parabola
+    happens to pass near its points decides (experiments/coverage_optima.py).
     """
 
     cluster = None
@@ -77,26 +82,36 @@ class IsoFlop(Optimum):
         "that range with C shifts a (Czech et al. 2026, arXiv:2603.22339); compare with approach 3",
     )
 
-    def __init__(self, name: str, method: str):
-        self.name, self.method = name, method
+    def __init__(self, name: str, method: str, weighting: str):
+        self.name, self.method, self.weighting = name, method, weighting
+        if method == "parabola":
+            self.weightings = ("pooled", "own", "none")
         self.formula = f"N*(C) = N_ref (C / 1e20)^a through the {method} minima of IsoFLOP curves"
 
     @property
     def input_columns(self):
         return (FLOPS, N_PARAMS, LOSS)
 
+    def weighted(self, how):
+        return _isoflop(self.name, self.method, how)
+
     def minima(self, table: pd.DataFrame) -> pd.DataFrame:
-        """One row a budget: flops, n_params_opt, loss, std of ln N*, n_sizes, edge ("" or why)."""
+        """One row a budget: flops, n_params_opt, loss, std of ln N*, n_sizes, edge ("" or why), and
+        unit, rss, dof (see `Minimum`)."""
         rows = []
         for _, group in table.groupby(budgets(table["flops"].to_numpy(np.float64))):
             sizes, loss = group["n_params"].to_numpy(np.float64), group["loss"].to_numpy(np.float64)
             found = curve_minimum(self.method, sizes, loss)
             flops = np.exp(np.log(group["flops"]).mean())
-            rows.append((flops, np.exp(found.x), found.y, found.std, len(group), found.edge))
-        names = ["flops", "n_params_opt", "loss", "std", "n_sizes", "edge"]
+            facts = (found.std, len(group), found.edge, found.unit, found.rss, found.dof)
+            rows.append((flops, np.exp(found.x), found.y, *facts))
+        names = ["flops", "n_params_opt", "loss", "std", "n_sizes", "edge", "unit", "rss", "dof"]
         return pd.DataFrame(rows, columns=names)
 
     def reduce(self, table):
+        if "weight" in table:
+            ways = f"--weights {', '.join(self.weightings)}" if self.weightings else "no weights"
+            raise UserError(f"{self.name} weighs minima, not runs: {ways}, instead of a column")
         minima = self.minima(table)
         inside = minima[minima["edge"] == ""].reset_index(drop=True)
         if len(inside) < 2:
@@ -105,13 +120,30 @@ class IsoFlop(Optimum):
                 f"{len(inside)} in {len(minima)}; add sizes or budgets"
             )
         flagged = minima[minima["edge"] != ""]
-        if inside["std"].gt(0).all():
-            inside["weight"] = 1 / inside["std"] ** 2
-            inside["weight"] /= inside["weight"].mean()
-        inside.attrs["warnings"] = [
+        weight, told = self._weights(inside)
+        inside["weight"] = weight / weight.mean()
+        inside.attrs["warnings"] = [told] * bool(self.weightings) + [
             f"budget {row.flops:.3g} FLOPs left out: {row.edge}" for row in flagged.itertuples()
         ]
-        return inside.drop(columns=["edge", "std"])
+        return inside.drop(columns=["edge", "std", "unit", "rss", "dof"])
+
+    def _weights(self, minima: pd.DataFrame) -> tuple[np.ndarray, str]:
+        """1/variance of ln N* at each of `minima`, up to a factor, and how it was come by."""
+        others = [f"--weights {way}" for way in self.weightings if way != self.weighting]
+        or_else = f" ({' or '.join(others)} to change that)"
+        if self.weighting == "own" and minima["std"].gt(0).all():
+            return 1 / minima["std"].to_numpy() ** 2, (
+                "minima weighted by the residuals of each budget alone, which few sizes do not "
+                f"tell{or_else}"
+            )
+        if self.weighting != "pooled" or not minima["unit"].gt(0).all():
+            return np.ones(len(minima)), f"minima of all budgets weighted alike{or_else}"
+        relative, dof = (minima["rss"] / minima["loss"] ** 2).sum(), int(minima["dof"].sum())
+        level = f", {100 * np.sqrt(relative / dof):.2g} %" if dof else ""
+        return 1 / (minima["unit"] * minima["loss"]).to_numpy() ** 2, (
+            "minima weighted by the shape of their parabolas under one relative deviation of the "
+            f"loss{level}{or_else}"
+        )
 
     def remarks(self, table):
         return [noiseless_bias(self, table)]
@@ -121,6 +153,11 @@ class IsoFlop(Optimum):
         best = TRUE_OPTIMUM["N_ref"] * (table["flops"] / REFERENCE_C) ** TRUE_A
         table = table.assign(n_params=best * np.exp(table["step"]))
         return TRUE_OPTIMUM, with_true_loss(table)
+
+
+@functools.cache  # programs are compiled once per instance
+def _isoflop(name: str, method: str, weighting: str) -> IsoFlop:
+    return IsoFlop(name, method, weighting)
 
 
 class Envelope(Optimum):
@@ -196,7 +233,7 @@ def noiseless_bias(law: Optimum, table: pd.DataFrame) -> str:
 
 
 OPTIMUM = Optimum()
-ISOFLOP = IsoFlop("isoflop", "parabola")
-ISOFLOP_AKIMA = IsoFlop("isoflop_akima", "akima")
+ISOFLOP = _isoflop("isoflop", "parabola", "pooled")
+ISOFLOP_AKIMA = _isoflop("isoflop_akima", "akima", "none")
 ENVELOPE = Envelope("envelope", hull=False)
 ENVELOPE_HULL = Envelope("envelope_hull", hull=True)

@@ -22,8 +22,15 @@ class Power(Law):
 
     paper = "Kaplan et al. 2020 (arXiv:2001.08361), eqs. 1.1 to 1.3"
     params = (
-        Param("X_c", 1e-30, 1e60, "log", doc="the X at which the loss would be 1"),
-        Param("a", 1e-4, 5.0, doc="exponent"),
+        Param(
+            "X_c",
+            1e-30,
+            1e60,
+            "log",
+            doc="the X at which the loss would be 1",
+            widest=(1e-90, 1e240),
+        ),
+        Param("a", 1e-4, 5.0, doc="exponent", widest=(1e-4, 20.0)),
     )
 
     def __init__(self, name: str, column: Column, published: dict[str, float] | None = None):

@@ -8,8 +8,8 @@ from scaling.analysis.laws.power import X_COLUMN
 from scaling.analysis.starts import additive_starts
 
 E = Param("E", 1e-9, 1e6, "log", doc="irreducible loss")
-A = Param("A", 1e-30, 1e60, "log", doc="scale: the reducible loss at X = 1")
-EXPONENT = Param("a", 0.0, 5.0, doc="exponent")
+A = Param("A", 1e-30, 1e60, "log", doc="scale: the reducible loss at X = 1", widest=(1e-30, 1e240))
+EXPONENT = Param("a", 0.0, 5.0, doc="exponent", widest=(0.0, 20.0))
 EXPONENTS = (0.03, 0.07, 0.15, 0.3, 0.6, 1.2, 2.4)
 
 

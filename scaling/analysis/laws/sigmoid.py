@@ -8,7 +8,7 @@ import numpy as np
 from scaling.analysis.law import Column, Law, Param, factorial
 
 TASK_LOSS = Column("loss", "bits/byte or nats", "loss of the right answer to the task", False)
-ACCURACY = Column("accuracy", "fraction", "task accuracy, 0 to 1", positive=False)
+ACCURACY = Column("accuracy", "fraction", "task accuracy, 0 to 1", False, span=(0, 1))
 
 
 class Sigmoid(Law):

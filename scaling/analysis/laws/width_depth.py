@@ -31,8 +31,8 @@ class WidthDepth(Law):
             param
             for column, scale, exponent in TERMS
             for param in (
-                Param(scale, 1e-6, 1e18, "log", doc=f"{column} scale"),
-                Param(exponent, 0.0, 6.0, doc=f"{column} exponent"),
+                Param(scale, 1e-6, 1e18, "log", doc=f"{column} scale", widest=(1e-6, 1e80)),
+                Param(exponent, 0.0, 6.0, doc=f"{column} exponent", widest=(0.0, 24.0)),
             )
         ),
     )

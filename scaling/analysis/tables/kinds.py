@@ -61,6 +61,8 @@ def is_setting(table: pd.DataFrame, column: str) -> bool:
         return True
     if _OUTCOMES.search(_plain(column)):
         return False
+    if table[column].map(lambda v: isinstance(v, list | dict)).any():
+        return False  # a record's lists, which are no level of anything
     return table[column].nunique(dropna=False) <= max(2, len(table) // 2)
 
 

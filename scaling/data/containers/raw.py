@@ -35,10 +35,11 @@ def layout(path: Path, head: bytes, dtype: str) -> Layout:
         other, why = likely
         same = np.dtype(other).newbyteorder("=").itemsize == item
         if not (same and np.dtype(other).isnative == np.dtype(assumed).isnative):
-            doubt = f"{str(path)!r} looks like {other}, not {assumed}: {why}"
+            doubt = f"looks like {other}, not {assumed}: {why}"
             if dtype == "auto":
                 raise UserError(
-                    f"{doubt}; set data.tokens.dtype={other!r}, or {assumed!r} if it is right"
+                    f"{str(path)!r} {doubt}; set data.tokens.dtype={other!r}, or {assumed!r} if it "
+                    "is right"
                 )
     return Layout("raw", assumed, size // item, doubt=doubt)
 

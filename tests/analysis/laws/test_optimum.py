@@ -53,14 +53,52 @@ def test_one_budget_is_refused(law):
         fit(law, design(-1, 1, budgets=1))
 
 
-def test_noisy_minima_are_weighted_by_their_precision():
+def noisy(seed: int = 0) -> pd.DataFrame:
+    """Four sizes at each of ten budgets, 0.3 % of noise on the loss."""
+    table = design(-1.5, 1.5, budgets=10)
+    table = table[table["at"].isin(np.sort(table["at"].unique())[[0, 3, 5, 8]])]
+    wiggle = 0.003 * np.random.default_rng(seed).standard_normal(len(table))
+    return table.assign(loss=table["loss"] * np.exp(wiggle)).reset_index(drop=True)
+
+
+def test_minima_weighted_by_their_own_residuals_on_request():
     rng = np.random.default_rng(0)
     table = design(-1.0, 1.0)
     small = table["flops"] < 1e20
     table["loss"] += rng.normal(0, np.where(small, 0.02, 0.0005))
-    weight = ISOFLOP.reduce(table).set_index("flops")["weight"]
+    weight = ISOFLOP.weighted("own").reduce(table).set_index("flops")["weight"]
     assert weight[weight.index < 1e20].max() < 0.1 * weight[weight.index > 1e20].min()
     assert weight.mean() == pytest.approx(1.0)
+
+
+def test_no_budget_decides_by_passing_near_its_points():
+    """With one degree of freedom a budget, residuals near zero happen: pooled weights differ by the
+    shapes of the parabolas only."""
+    pooled, own = (ISOFLOP.weighted(way).reduce(noisy())["weight"] for way in ("pooled", "own"))
+    assert own.max() / own.min() > 50
+    assert pooled.max() / pooled.min() < 10
+
+
+def test_pooled_weights_vary_less_and_are_told():
+    slopes = {"pooled": [], "own": []}
+    for seed in range(40):
+        table = noisy(seed)
+        for way, found in slopes.items():
+            minima = ISOFLOP.weighted(way).reduce(table)
+            log_c, log_n = np.log(minima["flops"]), np.log(minima["n_params_opt"])
+            found.append(np.polyfit(log_c, log_n, 1, w=np.sqrt(minima["weight"]))[0])
+    assert np.std(slopes["own"]) > 1.3 * np.std(slopes["pooled"])
+    default = fit(ISOFLOP, noisy(), profile=False)
+    assert default.theta["a"] == pytest.approx(slopes["pooled"][0], rel=1e-9)
+    assert any("one relative deviation of the loss, 0." in w for w in default.warnings)
+    own = fit(ISOFLOP, noisy(), weights="own", profile=False)
+    assert any("residuals of each budget alone" in w for w in own.warnings)
+
+
+def test_weights_of_runs_are_refused_where_minima_are_weighed():
+    table = noisy().assign(w=1.0)
+    with pytest.raises(UserError, match="weighs minima, not runs: --weights pooled, own, none"):
+        fit(ISOFLOP, table, weights="w", profile=False)
 
 
 def test_bootstrap_reduces_every_resample_anew():
