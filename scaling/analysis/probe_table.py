@@ -15,7 +15,7 @@ import pandas as pd
 
 from scaling.analysis.tables.cells import numbers
 from scaling.analysis.tables.foreign import format_of
-from scaling.analysis.tables.read import load
+from scaling.analysis.tables.read import as_table
 from scaling.analysis.tables.records import groups_of
 from scaling.analysis.tables.status import is_complete
 from scaling.analysis.tables.units import FRACTION
@@ -32,7 +32,7 @@ _RECORD = {f"{name}?": shape for name, shape in FACTS.items()} | {"probes?": {st
 
 
 def load_probes(path: str | Path, *, steps: bool = False) -> pd.DataFrame:
-    """Reads the probes of a sweep directory, a run directory, a table (as `tables.read.load`), or
+    """Reads the probes of a sweep directory, a run directory, a table (as `as_table`), or
     files and folders of `tables.foreign`: results of lm-eval, scores of BIG-bench.
 
     A directory gives what every complete run was asked at its end, then or by `scaling probe`;
@@ -47,7 +47,7 @@ def load_probes(path: str | Path, *, steps: bool = False) -> pd.DataFrame:
     elif path.is_dir():
         table = _read_directory(path, steps)
     else:
-        table, notices = load(path)
+        table, notices = as_table(path)
         table, more = _percent_cells(table)
         table.attrs["warnings"] = notices + more
     return table

@@ -10,14 +10,14 @@ import pytest
 
 from scaling.analysis.fit import fit
 from scaling.analysis.tables.choose import select
-from scaling.analysis.tables.read import load
+from scaling.analysis.tables.read import as_table
 
 DATA = Path(__file__).parents[1] / "data" / "published" / "chinchilla_digitised.csv"
 
 
 @pytest.fixture(scope="module")
 def points():
-    return load(DATA)[0]
+    return as_table(DATA)[0]
 
 
 def test_all_4500_starts_find_the_global_optimum(points):

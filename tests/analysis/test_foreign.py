@@ -15,7 +15,7 @@ from scaling.analysis.tables.choose import rename
 from scaling.analysis.tables.foreign import FILES, TABLES, format_of, translate
 from scaling.analysis.tables.foreign.proposal import proposal
 from scaling.analysis.tables.join import joined
-from scaling.analysis.tables.read import load, read
+from scaling.analysis.tables.read import as_table, read
 from scaling.cli import main
 from scaling.errors import UserError
 
@@ -62,7 +62,7 @@ def test_what_a_chart_cannot_say_is_asked_for_by_name(tmp_path, capsys):
     sizes.write_text("run,n_params\ntiny-20m,2e7\nsmall-120m,1.2e8\nbase-800m,8e8\n")
     argv += ["--map", "n_tokens=step,loss=val/loss", "--unit", "n_tokens=1048576"]
     assert main([*argv, "--join", str(sizes)]) == 0
-    assert sorted(load(out)[0]["n_params"].unique()) == [2e7, 1.2e8, 8e8]
+    assert sorted(as_table(out)[0]["n_params"].unique()) == [2e7, 1.2e8, 8e8]
 
 
 def test_dicts_in_cells_become_columns():
@@ -276,7 +276,7 @@ def test_a_wandb_runs_table_is_proposed_a_map_and_read_by_its_states(tmp_path, c
     assert "status is column 'State'" in capsys.readouterr().err
     states = pd.read_csv(out)["status"].value_counts()
     assert states.to_dict() == {"complete": 25, "failed": 4, "running": 1}
-    want = fit("chinchilla", load(out)[0], **QUICK)
+    want = fit("chinchilla", as_table(out)[0], **QUICK)
     assert want.params["alpha"].value == pytest.approx(0.34344, abs=1e-4)
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from scaling.analysis.fit import fit
-from scaling.analysis.tables.read import load
+from scaling.analysis.tables.read import as_table
 from scaling.cli import main
 from scaling.errors import UserError
 from scaling.importers.columns import NEEDED, is_ours, to_records
@@ -29,7 +29,7 @@ def test_what_is_written_is_fitted(tmp_path):
     foreign(24).to_csv(source, index=False)
     pairs = ",".join(f"{ours}={theirs}" for ours, theirs in MAP.items())
     assert main(["import", "csv", str(source), "--map", pairs, "--out", str(out)]) == 0
-    table, notices = load(out)
+    table, notices = as_table(out)
     assert len(table) == 24
     assert notices == []
     result = fit("chinchilla", table, starts=20, profile=False)
@@ -177,4 +177,4 @@ def test_parquet_takes_mixed_columns(tmp_path):
     assert (
         main(["import", "csv", str(tmp_path / "old.jsonl"), "--map", pairs, "--out", str(out)]) == 0
     )
-    assert len(load(out)[0]) == 12
+    assert len(as_table(out)[0]) == 12

@@ -11,7 +11,7 @@ import types
 import numpy as np
 import pytest
 
-from scaling.analysis.tables.read import load
+from scaling.analysis.tables.read import as_table
 from scaling.cli import main
 from scaling.errors import UserError
 from scaling.importers.columns import to_records
@@ -106,7 +106,7 @@ def test_a_project_becomes_a_table_that_is_fitted(wandb, tmp_path, capsys):
     out = tmp_path / "ladder.csv"
     argv = ["import", "wandb", "--entity", "lab", "--project", "ladder", "--map", MAP]
     assert main([*argv, "--out", str(out)]) == 0
-    table, notices = load(out)
+    table, notices = as_table(out)
     assert len(table) == 5
     assert notices == ["2 of 7 runs left out: 1 failed, 1 running"]
     n, d = table.n_params, table.n_tokens

@@ -53,11 +53,6 @@ def as_table(
     return table, notices
 
 
-def load(source: str | Path) -> tuple[pd.DataFrame, list[str]]:
-    """`as_table` of a file or a sweep directory."""
-    return as_table(source)
-
-
 def read(source: Any) -> tuple[pd.DataFrame, list[str]]:
     """The rows of a source as they are, finished or not: names tidy and unique, blank rows left
     out. Units are not looked at. Raises UserError."""

@@ -13,7 +13,7 @@ from scaling.analysis.law import Law
 from scaling.analysis.laws import LAWS
 from scaling.analysis.tables.check import data_hash, validate
 from scaling.analysis.tables.choose import matches, parse_conditions, rename, select
-from scaling.analysis.tables.read import as_table, load
+from scaling.analysis.tables.read import as_table
 from scaling.errors import UserError
 from tests.analysis.synthetic import sweep
 
@@ -31,7 +31,7 @@ def test_every_format_reads_the_same(tmp_path, name):
         table.to_parquet(path)
     else:
         table.to_csv(path, index=False, sep="\t" if "tsv" in name else ",")
-    read, notices = load(path)
+    read, notices = as_table(path)
     assert notices == []
     np.testing.assert_allclose(read["loss"], table["loss"], rtol=1e-14)
     assert list(read["run"]) == list(table["run"])
@@ -40,7 +40,7 @@ def test_every_format_reads_the_same(tmp_path, name):
 def test_torn_jsonl_line_is_skipped_aloud(tmp_path):
     path = tmp_path / "t.jsonl"
     path.write_text('{"n_params": 1, "loss": 2}\n[1]\n{"n_params": 2, "lo')
-    table, notices = load(path)
+    table, notices = as_table(path)
     assert len(table) == 1
     assert "2 line(s)" in notices[0]
 
@@ -57,7 +57,7 @@ def test_sweep_directory_leaves_out_unfinished_runs_aloud(tmp_path):
     (tmp_path / "torn" / "record.json").write_text('{"status": "comp')
     runs = [{"run_id": "2", "group": "text", "also_in": ["luck"], "axes": {"width": 16}}]
     (tmp_path / "sweep.json").write_text(json.dumps({"runs": runs}))
-    table, notices = load(tmp_path)
+    table, notices = as_table(tmp_path)
     assert list(table["params.total"]) == [10, 12]
     assert table.iloc[1][["group", "axis.width"]].tolist() == ["text+luck", 16]
     # A run of two groups is a row of each.
@@ -72,7 +72,7 @@ def test_a_broken_description_of_a_sweep_is_refused(tmp_path):
     (tmp_path / "record.json").write_text('{"status": "complete"}')
     (tmp_path / "sweep.json").write_text("[]")
     with pytest.raises(UserError, match="must be an object"):
-        load(tmp_path)
+        as_table(tmp_path)
 
 
 def test_unfinished_rows_of_a_csv_are_left_out_too():
@@ -99,12 +99,12 @@ def test_unreadable_files(tmp_path, name, content, message):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=message):
-        load(tmp_path / name)
+        as_table(tmp_path / name)
 
 
 def test_empty_directory_is_not_a_sweep(tmp_path):
     with pytest.raises(UserError, match=r"no record\.json"):
-        load(tmp_path)
+        as_table(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_gzip_text_is_really_compressed(tmp_path):
     path = tmp_path / "t.csv.gz"
     with gzip.open(path, "wt") as handle:
         handle.write("n_params,loss\n1,2\n")
-    assert load(path)[0]["loss"].tolist() == [2]
+    assert as_table(path)[0]["loss"].tolist() == [2]
 
 
 def test_rows_are_counted_in_the_table_that_was_read():
