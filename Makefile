@@ -24,10 +24,10 @@ $(STAMP): setup.py constraints.txt
 	touch $(STAMP)
 
 test: install
-	$(BIN)/python -m pytest tests -n 2
+	$(BIN)/python -m pytest tests -n 2 --dist loadgroup
 
 test-all: install
-	$(BIN)/python -m pytest tests -n 2 -m 'slow or not slow'
+	$(BIN)/python -m pytest tests -n 2 --dist loadgroup -m 'slow or not slow'
 
 lint: install
 	$(BIN)/ruff check .

@@ -26,6 +26,8 @@ from experiments.coverage import TRUTH, chance, true_loss
 from scaling.analysis.fit import fit
 from scaling.analysis.law import factorial
 from scaling.errors import UserError
+from scaling.outputs import write_output
+from scaling.spreadsheet import frame_text
 
 LEVEL = 0.003  # standard deviation of ln loss
 BUDGET = 1e21
@@ -135,7 +137,7 @@ def main() -> None:
     print(f"outside 92 to 98 % and not refused by half: {len(outside)} of {len(table)}")
     print(f"exact intervals would show 95 ± {100 * chance(args.sets):.1f} here")
     if args.out:
-        table.to_csv(args.out, index=False)
+        write_output(args.out, frame_text(table), "--out")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def flops_per_token(
     key = _key(plain, vocab_size, seq_len)
     path = cache_root(cache_dir) / "flops" / f"{key}.json"
     try:
-        one, two = read_json(path, [NUMBER])
+        one, two = read_json(path, [[NUMBER]])
     except ValueError:  # Not counted yet, or damaged: count.
         try:
             device = jax.local_devices(backend="cpu")[0]

@@ -30,7 +30,7 @@ from scaling.metrics import FILE as METRICS
 from scaling.metrics import copy_rows, losses, rows
 from scaling.reading import Missing, loads, read_json
 from scaling.resolve import without_observers
-from scaling.shapes import CONFIG, STATUS
+from scaling.shapes import CONFIG, FACTS, STATUS
 
 SCHEMA_VERSION = 1
 STATUSES = ("running", "complete", "diverged", "interrupted", "failed")
@@ -187,6 +187,12 @@ def read_record(workdir: str | os.PathLike) -> dict:
     if fault is not None:
         raise UserError(f"{path} is not a run record: {fault}")
     return record
+
+
+def read_facts(workdir: str | os.PathLike) -> dict:
+    """record.json of a run directory, of which only what a table needs is checked: for thousands of
+    them, where the whole schema takes ten times as long as reading. Raises UserError."""
+    return read_json(pathlib.Path(workdir) / "record.json", FACTS, missing=_NOT_FINISHED)
 
 
 def read_config(workdir: str | os.PathLike) -> dict:

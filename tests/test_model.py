@@ -1,7 +1,6 @@
 """What must hold for every registered model, and for every option of the transformer."""
 
 import functools
-import time
 
 import jax
 import jax.numpy as jnp
@@ -193,7 +192,7 @@ def test_a_train_step_has_types_on_an_abstract_mesh(name, optimizer):
     assert before == [describe(x) for x in jax.tree.leaves(state)]
 
 
-def test_eight_billion_parameters_are_typed_in_seconds():
+def test_eight_billion_parameters_are_typed_without_being_made():
     config = small_config(
         model={"width": 4096, "n_heads": 32, "n_kv_heads": 8, "depth": 36, "mlp_ratio": 3.5,
                "activation": "swiglu", "remat": "block"},
@@ -202,12 +201,9 @@ def test_eight_billion_parameters_are_typed_in_seconds():
         eval={"batch_size": 256},
     )  # fmt: skip
     mesh = abstract_mesh(parse_mesh("data:64,fsdp:4"))
-    start = time.process_time()
     with use_mesh(mesh):
         program = make_program(config, 128_000, mesh)
         step = make_train_step(config, program.optimizer)
         lr = jax.ShapeDtypeStruct((), jnp.float32)
         jax.eval_shape(step, program.abstract_state, abstract_batch(config, mesh), lr)
     assert sum(x.size for x in jax.tree.leaves(program.abstract_state.params)) > 8e9
-    # About half a second; the bound only catches an accidental allocation or an unrolled stack.
-    assert time.process_time() - start < 20

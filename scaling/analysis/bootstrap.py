@@ -8,6 +8,7 @@ Rows are drawn with numpy's RandomState, whose stream is frozen: a published boo
 its seed can be repeated draw for draw (Besiroglu et al. 2024 used 42, the default of `fit`).
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,12 +20,13 @@ import pandas as pd
 
 from scaling.analysis.draws import Draws, search
 from scaling.analysis.intervals import residuals
-from scaling.analysis.solver import Problem
+from scaling.analysis.solver import Problem, Solution
 from scaling.errors import UserError, unknown
 from scaling.limits import refuse_too_many
 
 METHODS = ("case", "cluster", "residual", "parametric")
 _CHUNK_BYTES = 2e8  # resampled weights or targets held at a time
+_FEW_CLUSTERS = 7  # 1,716 resamples
 _POOR = 0.025  # share of resamples: from here on the 95 % ends are theirs
 
 
@@ -134,13 +136,26 @@ def draw(
     found, converged, poor = [], 0, 0
     for begin in range(0, how.n, chunk):
         sampled = sample(rng, min(chunk, how.n - begin))
-        solution = search(sampled, starts, lo, hi)
+        solution = _search_once(sampled, starts, lo, hi, groups)
         finite = np.isfinite(solution.f)
         found.append(solution.z[finite])
         converged += int((solution.converged & finite).sum())
         if sampled.w.ndim == 2:
             poor += int(((sampled.w > 0).sum(1) < n_free).sum())
     return _drawn(how, np.concatenate(found), converged, poor)
+
+
+def _search_once(sampled: Problem, starts: np.ndarray, lo, hi, groups) -> Solution:
+    """`search`, but a resample that is drawn again is not searched again: of three runs there are
+    ten. (With many clusters, or none, no two are alike.)"""
+    few = groups is not None and sampled.w.ndim == 2 and groups.max() < _FEW_CLUSTERS
+    if not few:
+        return search(sampled, starts, lo, hi)
+    distinct, place = np.unique(sampled.w, axis=0, return_inverse=True)
+    solution = search(replace(sampled, w=distinct), starts, lo, hi)
+    return Solution(
+        *(getattr(solution, f.name)[place.reshape(-1)] for f in dataclasses.fields(Solution))
+    )
 
 
 def _drawn(how: Bootstrap, z: np.ndarray, converged: int, poor: int = 0) -> Draws:

@@ -12,7 +12,8 @@ from scaling.terminal import say
 _EXAMPLES = """examples:
   scaling emergence runs/cipher --metric exact_match --x n_params
   scaling emergence runs/cipher --where condition=novel --where shots=15 --x loss
-  scaling emergence runs/cipher --by condition --where shots=15 --heat shots,n_params
+  scaling emergence runs/cipher --by condition --where shots=15 --x n_params
+  scaling emergence runs/cipher --where condition=novel --heat shots,n_params --plot heat.png
   scaling emergence results.csv --metric acc --x flops --chance 0.25 --n-items 1000 \\
       --map flops=C --bins 1e21,1e22,1e23 --plot acc.png --json acc.json
   scaling emergence BIG-bench/bigbench/benchmark_tasks/arithmetic --metric exact_str_match \\

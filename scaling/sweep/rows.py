@@ -6,7 +6,7 @@ from typing import Any
 
 from scaling.errors import UserError
 from scaling.reading import Missing
-from scaling.record import FINAL_STATUSES, read_record
+from scaling.record import FINAL_STATUSES, read_facts
 from scaling.sweep.manifest import Sweep
 from scaling.sweep.survey import look
 
@@ -38,7 +38,7 @@ def rows(out: pathlib.Path, sweep: Sweep) -> list[dict[str, Any]]:
 
 def _result(out: pathlib.Path, run_id: str) -> dict[str, Any]:
     try:
-        record = read_record(out / "runs" / run_id)
+        record = read_facts(out / "runs" / run_id)
     except Missing:
         view = look(out, run_id)
         return {"status": view.state, "attempts": view.attempt, "error": view.error}

@@ -87,6 +87,9 @@ def test_fits_that_do_not_meet_are_refused():
         Chain(first, first)
 
 
+ENDS = ["predicted", "ci_low", "ci_high", "pi_low", "pi_high"]
+
+
 def few_runs() -> Chain:
     """A chain from hardly more points than parameters, whose draws go anywhere."""
     runs = pd.DataFrame(
@@ -103,7 +106,7 @@ def few_runs() -> Chain:
 def test_an_interval_of_a_fraction_stays_a_fraction_and_doubts_are_said():
     far = pd.DataFrame({"n_params": [1e9, 1e12], "tokens_per_param": [20.0, 2000.0]})
     found = few_runs().predict(far)
-    ends = found[["predicted", "ci_low", "ci_high", "pi_low", "pi_high"]].to_numpy()
+    ends = found[ENDS].to_numpy()
     assert np.isfinite(ends).all()
     assert ((ends >= 0) & (ends <= 1)).all()
     assert any("hardly determine" in w for w in found.attrs["warnings"])
@@ -111,9 +114,11 @@ def test_an_interval_of_a_fraction_stays_a_fraction_and_doubts_are_said():
 
 def test_predictions_of_one_fit_stay_fractions_too():
     second = few_runs().second
-    ends = second.predict({"loss": [0.5, 9.0]}).to_numpy()
+    found = second.predict({"loss": [0.5, 9.0]})
+    ends = found.loc[found["determined"], ENDS].to_numpy()
     assert np.isfinite(ends).all()
     assert ((ends >= 0) & (ends <= 1)).all()
+    assert ((found["predicted"] >= 0) & (found["predicted"] <= 1)).all()
 
 
 def test_a_draw_that_predicts_nothing_counts_as_anything():

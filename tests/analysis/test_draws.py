@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from scaling.analysis import bootstrap
 from scaling.analysis.bootstrap import Bootstrap, resamples
-from scaling.analysis.draws import predictions
+from scaling.analysis.draws import predictions, search
 from scaling.analysis.fit import fit, pose, start_points
 from scaling.analysis.laws.chinchilla import CHINCHILLA
 from scaling.analysis.solver import solve
@@ -63,3 +64,22 @@ def test_resamples_with_too_few_points_are_counted_and_said():
     assert any("fewer distinct points than there are free parameters" in w for w in found.warnings)
     every = fit("chinchilla", sweep(), bootstrap=10, profile=False, starts=STARTS, cluster=False)
     assert not any("distinct points" in w for w in every.warnings)
+
+
+def test_resamples_of_few_clusters_are_searched_once_and_stay_in_order(monkeypatch):
+    """Of three runs there are ten resamples; each draw is the optimum of its own."""
+    sizes = []
+
+    def counted(sampled, *rest):
+        sizes.append(len(sampled.w))
+        return search(sampled, *rest)
+
+    monkeypatch.setattr(bootstrap, "search", counted)
+    table = sweep().assign(run=np.arange(36) % 3)
+    how = Bootstrap(DRAWS, "cluster")
+    found = fit("chinchilla", table, bootstrap=how, cluster="run", profile=False)
+    assert sizes[-1] <= 10
+    problem = pose(CHINCHILLA, found.table, found.loss, found.delta)
+    drawn = resamples(how, problem, found.z, 5, found.seed, groups=np.arange(36) % 3)
+    again = search(drawn, [found.z], *found.box)
+    np.testing.assert_allclose(objectives(drawn, found.draws), again.f, rtol=1e-4)

@@ -186,6 +186,7 @@ def test_bootstraps_agree_with_the_sandwich(method):
         assert 0.4 < result.params[name].se / fitted.params[name].se < 2.5
 
 
+@pytest.mark.slow
 def test_long_tables_are_screened_and_reach_the_same_optimum():
     table = pd.concat([sweep(seed=k) for k in range(140)], ignore_index=True)
     result = fit("chinchilla", table, starts=100, profile=False)

@@ -127,7 +127,7 @@ def test_compare_ranks_the_true_law_first(tmp_path, capsys):
         (["fit", "no.csv", "--plot", "no/fit.svg"], "no such directory"),
         (["fit", "no.csv", "--json", "no/fit.json"], "no such directory"),
         (["predict", "SAVED", "--n-params", "-1", "--n-tokens", "1"], "not positive in row 1"),
-        (["predict", "no.json", "--n-params", "1"], "cannot read the fit no.json: No such file"),
+        (["predict", "no.json", "--n-params", "1"], "no.json does not exist"),
         (["laws", "kaplam"], "did you mean 'kaplan'"),
         (["predict", "SAVED", "--n-params", "1e9"], "also needs --n-tokens"),
         (

@@ -14,7 +14,7 @@ from scaling.analysis.objective import theta_of, z_of
 # Approaches 1 and 2 read N* off a finite sweep: they are close to the truth, and never exact.
 APPROXIMATE = {"envelope": 0.05, "envelope_hull": 0.05, "isoflop": 2e-3, "isoflop_akima": 2e-3}
 # Laws whose fit takes ten seconds and more, most of it to compile.
-SLOW = ("broken_2", "broken_3", "kaplan_steps")
+SLOW = ("broken_2", "broken_3", "kaplan_steps", "multi_power")
 
 
 @pytest.fixture(params=list(LAWS))

@@ -20,6 +20,9 @@ from tests.report.synthetic import (
 
 DOUBLING_SIZES = tuple(10_000 * 2**k for k in range(6))
 DOUBLING_BUDGETS = tuple(500_000 * 2**k for k in range(6))
+# On both sides of 1e21 FLOPs.
+LARGE_SIZES = tuple(10**8 * 2**k for k in range(6))
+LARGE_BUDGETS = tuple(10**10 * 2**k for k in range(6))
 LADDER = '''"""Two tiny runs under the name that the documents use."""
 
 from scaling.resolve import default_config
@@ -32,6 +35,7 @@ def get_config(variant=""):
     group = designs.parametric(base, "one_depth", widths=(16, 32), budgets=("8 steps",))
     return designs.sweep("ladder", text=group)
 '''
+LEARNING_RATES = ((1e-3, 0.02), (2e-3, 0.0), (4e-3, 0.03))  # and how far above the best loss
 MEASURED = {"n_params": "size", "n_tokens": "tokens", "loss": "val_loss"}
 
 
@@ -43,12 +47,14 @@ def build(place: pathlib.Path) -> None:
         _sweep(place / "runs" / name, seed=len(name))
     # With sizes and budgets that double, 6ND takes few values: IsoFLOP curves.
     _sweep(place / "runs" / "isoflop", sizes=DOUBLING_SIZES, budgets=DOUBLING_BUDGETS)
-    for name in ("sweep", "sweeps/ladder", "sweeps/cipher", "runs/cipher"):
+    _sweep(place / "sweep", sizes=LARGE_SIZES, budgets=LARGE_BUDGETS)
+    for name in ("sweeps/ladder", "sweeps/cipher", "runs/cipher"):
         _sweep(place / name)
     for number, name in enumerate(("tiny", "wide")):
         record = record_of(f"{number:016x}", name, 10_000, 1_000_000, 2.5)
         write_run(place / "runs" / name, record)
     _big_bench(place)
+    _lm_eval(place / "lm_eval_results")
     (place / "corpus").mkdir()
     _documents(place / "corpus" / "a.jsonl.zst")
 
@@ -79,8 +85,14 @@ def _tables(place: pathlib.Path) -> None:
     old.to_csv(place / "old.csv", index=False)
     results[["n_params", "n_tokens", "loss"]].to_csv(place / "ladder.csv", index=False)
     sheet = {"Params (M)": n / 1e6, "Tokens, seen": d / 1e9, "Val Loss": loss, "State": "finished"}
+    sheet |= {"Tokens (B)": d / 1e9, "lr": 1e-3}
     pd.DataFrame(sheet).to_csv(place / "sheet.csv", index=False, sep=";", decimal=",")
+    bowl = [results.assign(lr=lr, batch=64, loss=loss * (1 + x)) for lr, x in LEARNING_RATES]
+    pd.concat(bowl).to_csv(place / "lr_sweep.csv", index=False)
     _curves(place / "curves.jsonl")
+    (place / "chart.csv").symlink_to(ROOT / "tests/data/cases/09-wandb-chart-csv/chart.csv")
+    sizes = {"run": ["tiny-20m", "small-120m", "base-800m"], "n_params": [2e7, 1.2e8, 8e8]}
+    pd.DataFrame(sizes).to_csv(place / "sizes.csv", index=False)
 
 
 def _curves(path: pathlib.Path) -> None:
@@ -105,6 +117,13 @@ def _big_bench(place: pathlib.Path) -> None:
         score["subtask_description"] = "arithmetic"
         found = {"task": {"task_name": "arithmetic"}, "model": model, "scores": [score]}
         (folder / f"scores_BIG-G_m{k}.json").write_text(json.dumps(found))
+
+
+def _lm_eval(folder: pathlib.Path) -> None:
+    """The results of eight models, in lm-eval's own files, under the name of a task of theirs."""
+    shutil.copytree(ROOT / "tests/data/cases/11-lm-eval-json/results", folder)
+    for path in folder.glob("*/*.json"):
+        path.write_text(path.read_text().replace("toy_mc", "arc_easy"))
 
 
 def _sweep(path: pathlib.Path, **options) -> None:

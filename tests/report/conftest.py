@@ -1,9 +1,13 @@
 """One full report, made once: it costs some seconds of fitting."""
 
+import contextlib
+import io
 import json
+import types
 
 import pytest
 
+from scaling.cli import main
 from scaling.report.write import write_report
 from tests.report import hostile
 from tests.report.synthetic import set_fields, write_sweep
@@ -39,7 +43,12 @@ def hostile_sweep(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def hostile_report(hostile_sweep):
-    return write_report(hostile_sweep, quiet=True)
+    """Its page, as the command makes it, and what the command said."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        assert main(["report", str(hostile_sweep), "--quiet"]) == 0
+    page = hostile_sweep / "report" / "report.html"
+    return types.SimpleNamespace(page=page, said=said.getvalue())
 
 
 @pytest.fixture(scope="session")

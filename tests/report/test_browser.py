@@ -45,11 +45,12 @@ def browser(tmp_path_factory):
     driver.quit()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def page(browser, report):
     """The page, loaded and drawn."""
     resize(browser, 1000)
-    browser.get_log("performance")  # Chromium's own start page, out of the way
+    browser.get_log("performance")  # of the page before, or of Chromium's own start page
+    browser.get_log("browser")
     browser.get(report.page.as_uri())
     wait(browser, "return document.documentElement.dataset.ready === 'true'")
     return browser

@@ -1,7 +1,6 @@
 """From config to runs: deterministic, checked before anything is made, and fast."""
 
 import json
-import time
 
 import pytest
 
@@ -245,10 +244,9 @@ def test_other_nonsense_at_the_top():
 def test_too_many_runs_are_refused_before_they_are_made():
     axes = {"seed": range(1000), "train.batch_size": range(1, 101), "optim.peak_lr": range(1, 1000)}
     many = designs.sweep("s", g=designs.group(base(), axes=axes))
-    start = time.process_time()
+    # To make them would take hours and all memory.
     with pytest.raises(UserError, match=r"99,900,000 runs are more than 10,000; add --yes"):
         expand(many)
-    assert time.process_time() - start < 1.0
     few = designs.sweep("s", g=designs.group(base(), axes={"seed": range(12)}))
     with pytest.raises(UserError, match="12 runs are more than 11"):
         expand(few, max_runs=11)
@@ -256,17 +254,13 @@ def test_too_many_runs_are_refused_before_they_are_made():
 
 
 def test_ten_thousand_runs(tmp_path):
-    """Expansion and pricing in under 3 s, reading in under 1 s, of CPU time."""
+    """How long it takes measures experiments/bench/sweep_tables.py."""
     axes = {"width": range(8, 808, 8), "budget": [f"{k}e5 tokens" for k in range(1, 101)]}
     config = designs.sweep("s", g=designs.group(base(), "one_depth", axes=axes, trunk=True))
-    start = time.process_time()
     sweep = expand(config)
-    assert time.process_time() - start < 3.0
-    assert len(sweep.runs) == 10_000
+    assert len(sweep.runs) == len({run.run_id for run in sweep.runs}) == 10_000
     write_sweep(tmp_path, sweep, CODE)
-    start = time.process_time()
     assert len(read_sweep(tmp_path).runs) == 10_000
-    assert time.process_time() - start < 1.0
 
 
 def test_what_is_written_is_what_is_read(tmp_path):

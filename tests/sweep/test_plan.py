@@ -1,7 +1,6 @@
 """`scaling plan` of a sweep: the numbers add up, memory is near the truth, faults are named."""
 
 import json
-import time
 
 import pytest
 
@@ -179,12 +178,3 @@ def test_bad_input_is_one_line_and_exit_2(capsys, tmp_path, argv, message):
     assert status == 2
     assert message in err
     assert len(err.strip().splitlines()) == 1
-
-
-def test_ten_thousand_runs_are_priced_in_seconds():
-    axes = {"width": range(8, 808, 8), "budget": [f"{k}e5 tokens" for k in range(1, 101)]}
-    group = designs.group(base(), "one_depth", axes=axes, trunk=True, law="chinchilla")
-    start = time.process_time()
-    facts = facts_of(group)
-    assert facts["n_runs"] == 10_000
-    assert time.process_time() - start < 3.0

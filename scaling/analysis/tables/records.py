@@ -27,6 +27,8 @@ def read_records(directory: Path) -> pd.DataFrame:
         raise UserError(f"{directory} holds no record.json: not a sweep directory?")
     places = _places(directory)
     table = pd.DataFrame([row | places.get(row.get("run_id"), {}) for row in rows])
+    if {"n_params", "n_tokens"} <= set(table.columns):  # the multiplier of over-training laws
+        table["tokens_per_param"] = table["n_tokens"] / table["n_params"]
     # Our own records count what they say they count.
     table.attrs["units"] = dict.fromkeys(map(str, table.columns), "as recorded")
     return table
