@@ -10,10 +10,10 @@ from experiments.replications.page import Page, Row, markdown
 
 HERE = Path(experiments.replications.__file__).parent
 FAST = (
-    *("chinchilla_flops", "gadre", "olmo_ladder", "porian", "routing"),
+    *("chinchilla_flops", "gadre", "porian", "routing"),
     *("ipa_bleu", "pythia_arithmetic", "pythia_controls", "wei_open_models"),
 )
-SLOW = ("chinchilla", "gemstones", "kaplan", "muennighoff", "multi_power")
+SLOW = ("chinchilla", "gemstones", "kaplan", "muennighoff", "multi_power", "olmo_ladder")
 
 
 @pytest.mark.parametrize(
