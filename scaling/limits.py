@@ -42,8 +42,17 @@ def refuse_too_many(field: str, n: int, what: str) -> None:
 
 
 def check_path(path: str | os.PathLike, field: str) -> None:
-    """Raises UserError for a path that no file system takes: a part, or all of it, is too long."""
+    """Raises UserError for a path that no file system takes."""
+    if (fault := path_fault(path)) is not None:
+        raise UserError(f"{field}: {fault}")
+
+
+def path_fault(path: str | os.PathLike) -> str | None:
+    """Why no file system takes such a path: a part of it, or all of it, is too long; None for one
+    that it takes."""
     whole = os.fsencode(os.path.abspath(path))
+    if b"\0" in whole:
+        return "a path cannot hold the character NUL"
     longest = max(whole.split(b"/"), key=len)
     for what, n, most in (
         ("a name", len(longest), _NAME_BYTES),
@@ -51,12 +60,11 @@ def check_path(path: str | os.PathLike, field: str) -> None:
     ):
         if n > most:
             start = longest[:40].decode("utf-8", "replace")
-            raise UserError(
-                f"{field}: {what} of {n} bytes ({start}...); {most} is the most that file systems "
-                "take, so choose a shorter one"
+            return (
+                f"{what} of {n} bytes ({start}...); {most} is the most that file systems take, so "
+                "choose a shorter one"
             )
-    if b"\0" in whole:
-        raise UserError(f"{field}: a path cannot hold the character NUL")
+    return None
 
 
 def bytes_text(n: float) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from scaling.analysis.tables.names import assignments
 from scaling.errors import UserError, unknown
+from scaling.limits import path_fault
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,6 +155,6 @@ def named_path(text: str) -> pathlib.Path:
     # An unset variable of a script (--workdir=$DIR) must not mean that.
     if not text:
         raise argparse.ArgumentTypeError("it is empty; name a file or directory")
-    if "\0" in text:
-        raise argparse.ArgumentTypeError("it holds a NUL byte; choose another name")
+    if (fault := path_fault(text)) is not None:
+        raise argparse.ArgumentTypeError(fault)
     return pathlib.Path(text)

@@ -125,6 +125,17 @@ def test_no_broken_file_ends_in_a_traceback(whole, tmp_path, name, capsys):
         check(VERBS[verb](out), f"{name}: a directory", capsys)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", READS, ids=lambda n: n.rpartition("/")[2])
+def test_no_broken_file_ends_the_report_in_a_traceback(whole, tmp_path, name, capsys):
+    """It reads them all, and takes seconds: some of the mutants only."""
+    out = tmp_path / "s"
+    shutil.copytree(whole, out)
+    for what, data in list(mutants((whole / name).read_text(), seed=f"report {name}"))[::5]:
+        (out / name).write_bytes(data)
+        check(["report", "--quiet", str(out)], f"{name}: {what}", capsys)
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     path = tmp_path_factory.mktemp("fit") / "fit.json"
