@@ -18,7 +18,7 @@ config.
 exit status: 0 done, 2 bad input, 75 ended by a signal: run the same command again
 
 examples:
-  scaling probe runs/cipher --probe=cipher
+  scaling probe runs/cipher --probe=few=cipher:shots=0+1+3
   scaling probe runs/cipher --probe=many=cipher:n_items=20000,shots=0+15 --step 1000
   scaling probe runs/text --probe='task:file=q.jsonl,template={question} {answer},shots=0+5'
   scaling probe sweeps/cipher --step all          every run and every checkpoint of a sweep"""

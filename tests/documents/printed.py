@@ -13,6 +13,8 @@ from scaling.cli import VERBS, main
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "CONTRIBUTING.md", "docs/*.md", "experiments/**/*.md", "configs/*.py")
 
+IN_HELP = r"(?:^|(?<=\S)) {2,}(?=[^-\s])"  # a remark follows after blanks
+
 
 @dataclass(frozen=True)
 class Printed:
@@ -29,9 +31,9 @@ def printed() -> list[Printed]:
     """All of them in the order of the pages, without repetitions."""
     found = [command for page in _pages() for command in _of_page(page)]
     for verb in VERBS:
-        for line in _commands(_help([verb, "--help"])):
+        for line in _commands(_help([verb, "--help"]), IN_HELP):
             found.append(Printed(f"{verb} --help", line))
-    found += [Printed("--help", line) for line in _commands(_help(["--help"]))]
+    found += [Printed("--help", line) for line in _commands(_help(["--help"]), IN_HELP)]
     return list(dict.fromkeys(found))
 
 
@@ -61,16 +63,14 @@ def _help(argv: list[str]) -> str:
     return "\n".join(line for line in lines if not re.match(r"usage:|       scaling", line))
 
 
-def _commands(text: str) -> list[tuple[str, ...]]:
-    """The lines that begin with `scaling`, continuation lines joined, comments left out."""
+def _commands(text: str, remark: str = r"(?:^|\s+)#") -> list[tuple[str, ...]]:
+    """The lines that begin with `scaling`, continuation lines joined, without the remark that
+    follows a command: after "#" on a page."""
     joined = re.sub(r"\\\n\s*", "", text)
     found = []
     for line in joined.splitlines():
-        match = re.match(r"\s*(?:\$ )?(?:\.venv/bin/)?scaling ([a-z]+)\b *(.*)$", line)
+        match = re.match(r"\s*(?:\$ )?(?:\.venv/bin/)?scaling ([a-z]+)\b(.*)$", line)
         if match is None or match[1] not in VERBS:
             continue
-        # A remark follows after "#" on a page, after blanks in --help; within a verb's name and
-        # its options, blanks align.
-        words = re.split(r"(?:^|\s+)#|(?<=\S) {2,}(?=[^-\s])", match[2].rstrip())[0]
-        found.append((match[1], *shlex.split(words)))
+        found.append((match[1], *shlex.split(re.split(remark, match[2].rstrip())[0])))
     return found

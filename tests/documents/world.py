@@ -39,10 +39,18 @@ LEARNING_RATES = ((1e-3, 0.02), (2e-3, 0.0), (4e-3, 0.03))  # and how far above 
 MEASURED = {"n_params": "size", "n_tokens": "tokens", "loss": "val_loss"}
 
 
-def build(place: pathlib.Path) -> None:
-    """Fills `place` with what the writers of the library make of invented numbers."""
+def start(place: pathlib.Path) -> None:
+    """Fills `place` with what somebody has who has run nothing yet."""
     _configs(place)
     _tables(place)
+    (place / "corpus").mkdir()
+    _documents(place / "corpus" / "a.jsonl.zst")
+    (place / "far/scratch").mkdir(parents=True)
+
+
+def build(place: pathlib.Path) -> None:
+    """And with what the writers of the library make of invented numbers."""
+    start(place)
     for name in ("adamw", "muon", "quickstart", "parametric", "kaplan", "overtrain", "grid"):
         _sweep(place / "runs" / name, seed=len(name))
     # With sizes and budgets that double, 6ND takes few values: IsoFLOP curves.
@@ -55,8 +63,6 @@ def build(place: pathlib.Path) -> None:
         write_run(place / "runs" / name, record)
     _big_bench(place)
     _lm_eval(place / "lm_eval_results")
-    (place / "corpus").mkdir()
-    _documents(place / "corpus" / "a.jsonl.zst")
 
 
 def _configs(place: pathlib.Path) -> None:
@@ -64,8 +70,10 @@ def _configs(place: pathlib.Path) -> None:
     for path in (ROOT / "configs").glob("*.py"):
         (place / "configs" / path.name).symlink_to(path)
     (place / "configs" / "ladder.py").write_text(LADDER)
-    for name in ("ladder.py", "mine.py"):
-        (place / name).write_text(LADDER)
+    (place / "ladder.py").write_text(LADDER)
+    # Its batches are split over 256 devices.
+    large = "base.train.batch_size = base.eval.batch_size = 1024"
+    (place / "mine.py").write_text(LADDER.replace("    group", f"    {large}\n    group"))
     (place / "tests").symlink_to(ROOT / "tests")
 
 
@@ -160,7 +168,10 @@ def train(run) -> None:
     ]
     for command in commands:
         assert run(*command) == 0, command
-    questions = [{"question": f"{i} and {i} is", "answer": f" {2 * i}"} for i in range(40)]
+    questions = [
+        {"question": f"{i} and {i} is", "choices": [str(2 * i), str(3 * i)], "gold": 0}
+        for i in range(1, 40)
+    ]
     pathlib.Path("q.jsonl").write_text("\n".join(map(json.dumps, questions)))
 
 
