@@ -28,28 +28,35 @@ Length = Callable[[Duration, str], int]
 
 
 def learning_rates(optim: OptimConfig, total_steps: int, rates: Rates) -> np.ndarray:
-    """Learning rate of every step, float32 of shape [total_steps].
+    """Learning rate of every step, float32 of shape [total_steps]. Raises UserError as `check`."""
+    check(optim, total_steps, rates)
+    schedule, length = optim.schedule, _length(total_steps, rates)
+    warmup = _warmup(optim, total_steps, rates)
+    rise = np.arange(1, warmup + 1) / max(warmup, 1)
+    rest = schedule.options.curve(total_steps - warmup, schedule.final, warmup, length)
+    return (optim.peak_lr * np.concatenate([rise, rest])).astype(np.float32)
 
-    Raises UserError when warm-up, or warm-up and decay together, do not fit into the run, and when
-    the rates of so many steps do not fit into memory.
-    """
-    schedule = optim.schedule
-    length = _length(total_steps, rates)
-    warmup = schedule.warmup.steps(rates, total_steps, field="optim.schedule.warmup")
+
+def check(optim: OptimConfig, total_steps: int, rates: Rates) -> None:
+    """Raises UserError when warm-up, or warm-up and decay together, do not fit into the run, and
+    when the rates of so many steps do not fit into memory. Makes none of them."""
+    warmup = _warmup(optim, total_steps, rates)
     if warmup > total_steps:
         raise UserError(
-            f"optim.schedule.warmup='{schedule.warmup}' is {warmup} steps, but the run has "
+            f"optim.schedule.warmup='{optim.schedule.warmup}' is {warmup} steps, but the run has "
             f"{total_steps}; shorten it or write it as a share such as '2%'"
         )
+    optim.schedule.options.check(total_steps - warmup, warmup, _length(total_steps, rates))
     refuse_beyond(
         memory_bytes() * _SHARE_OF_MEMORY,
         _BYTES_A_STEP * total_steps,
         f"train.duration: a run of {total_steps:,} steps",
         "for its learning rates, a quarter of the memory here at most",
     )
-    rise = np.arange(1, warmup + 1) / max(warmup, 1)
-    rest = schedule.options.curve(total_steps - warmup, schedule.final, warmup, length)
-    return (optim.peak_lr * np.concatenate([rise, rest])).astype(np.float32)
+
+
+def _warmup(optim: OptimConfig, total_steps: int, rates: Rates) -> int:
+    return optim.schedule.warmup.steps(rates, total_steps, field="optim.schedule.warmup")
 
 
 def branch_step(optim: OptimConfig, total_steps: int, rates: Rates) -> int:
@@ -94,8 +101,15 @@ def _fall(shape: str, n: int, final: float) -> np.ndarray:
     return np.clip(curve, final, 1.0)
 
 
+class Schedule:
+    """What all have: lengths that fit any run."""
+
+    def check(self, n: int, warmup: int, length: Length) -> None:
+        """Raises UserError when the schedule does not fit `n` steps after `warmup`."""
+
+
 @dataclasses.dataclass(frozen=True)
-class Constant:
+class Constant(Schedule):
     """The peak until the end; `final` has no say."""
 
     def curve(self, n: int, final: float, warmup: int, length: Length) -> np.ndarray:
@@ -103,7 +117,7 @@ class Constant:
 
 
 @dataclasses.dataclass(frozen=True)
-class Linear:
+class Linear(Schedule):
     """Straight down to `final` (Bergsma et al. 2025, arXiv 2502.15938, favour final 0)."""
 
     def curve(self, n: int, final: float, warmup: int, length: Length) -> np.ndarray:
@@ -111,7 +125,7 @@ class Linear:
 
 
 @dataclasses.dataclass(frozen=True)
-class Cosine:
+class Cosine(Schedule):
     """Half a cosine down to `final` (Loshchilov & Hutter 2017, arXiv 1608.03983, eq. 5).
 
     Its length must be the run's: Hoffmann et al. 2022 (arXiv 2203.15556, appendix B).
@@ -122,7 +136,7 @@ class Cosine:
 
 
 @dataclasses.dataclass(frozen=True)
-class InverseSqrt:
+class InverseSqrt(Schedule):
     """1 / sqrt(step), never below `final` (Vaswani et al. 2017, arXiv 1706.03762, eq. 3)."""
 
     timescale: Duration = spec(
@@ -135,7 +149,7 @@ class InverseSqrt:
 
 
 @dataclasses.dataclass(frozen=True)
-class WSD:
+class WSD(Schedule):
     """Warm-up, stable, decay (Hu et al. 2024, arXiv 2404.06395, section 4.2).
 
     Before the decay nothing depends on the length of the run, so that one trunk can be continued
@@ -145,11 +159,14 @@ class WSD:
     decay: Duration = spec(Duration(20, "%"), "length of the decay at the end")
     shape: str = spec("1-sqrt", "form of the decay", choices=("linear", "cosine", "1-sqrt"))
 
-    def curve(self, n: int, final: float, warmup: int, length: Length) -> np.ndarray:
+    def check(self, n: int, warmup: int, length: Length) -> None:
         decay = length(self.decay, "wsd.decay")
         if decay > n:
             raise UserError(
                 f"optim.schedule.wsd.decay='{self.decay}' is {decay} steps after {warmup} of "
                 f"warm-up, but the run has {n + warmup}; shorten one of them"
             )
+
+    def curve(self, n: int, final: float, warmup: int, length: Length) -> np.ndarray:
+        decay = length(self.decay, "wsd.decay")
         return np.concatenate([np.ones(n - decay), _fall(self.shape, decay, final)])

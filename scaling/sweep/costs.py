@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from scaling import accounting
 from scaling.config import DataConfig, ModelConfig, RunConfig
 from scaling.durations import Rates
+from scaling.optim import schedules
 
 
 class DataFacts(NamedTuple):
@@ -49,9 +50,14 @@ class Pricer:
         )
 
     def cost(self, config: RunConfig) -> dict[str, Any]:
-        """{"n_params", "n_tokens", "n_steps", "flops", "flops_own"}, a run without parent."""
+        """{"n_params", "n_tokens", "n_steps", "flops", "flops_own"}, a run without parent.
+
+        Raises UserError for a length that does not fit into the run: to find that out when it
+        starts is too late."""
         rates = self.rates(config)
         n_steps = config.train.duration.steps(rates, field="train.duration")
+        schedules.check(config.optim, n_steps, rates)
+        config.eval.every.steps(rates, n_steps, field="eval.every")
         flops = rates.flops_per_token * n_steps * rates.tokens_per_step
         return {
             "n_params": rates.n_params,

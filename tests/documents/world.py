@@ -32,7 +32,7 @@ from scaling.sweep import designs
 def get_config(variant=""):
     base = default_config()
     base.data.seq_len = 32
-    group = designs.parametric(base, "one_depth", widths=(16, 32), budgets=("8 steps",))
+    group = designs.parametric(base, "one_depth", widths=(16, 32), budgets=("40 steps",))
     return designs.sweep("ladder", text=group)
 '''
 LEARNING_RATES = ((1e-3, 0.02), (2e-3, 0.0), (4e-3, 0.03))  # and how far above the best loss
@@ -165,6 +165,7 @@ def train(run) -> None:
         (*text, "--config.train.duration=4 steps"),
         ("sweep", "--config=configs/emergence_cipher.py:tiny", "--out=sweeps/cipher"),
         ("sweep", "--config=configs/ladder.py", "--out=sweeps/ladder", "--prepare"),
+        ("sweep", "--config=configs/ladder.py", "--out=far/bucket/ladder", "--prepare"),
     ]
     for command in commands:
         assert run(*command) == 0, command
