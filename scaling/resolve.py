@@ -171,8 +171,11 @@ def _build_options(cls: type, loose: dict[str, Any], path: str) -> Any:
         if name == chosen:
             result = built
         elif built != choice():
+            # Of a section that is all given, as in a stored config, those that are not as they were.
+            plain = choice()
+            fields = [key for key in section if getattr(built, key, None) != getattr(plain, key)]
             raise UserError(
-                f"{path}.{name} is set, but {path}.name={chosen!r}; "
+                f"{path}.{name}.{fields[0]} is set, but {path}.name={chosen!r}; "
                 f"set {path}.name={name!r} or leave {path}.{name} alone"
             )
     return result

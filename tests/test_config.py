@@ -57,7 +57,10 @@ def test_options_of_kinds_not_chosen_do_not_enter_the_run_id():
         ({"optim": {"peak_lr": float("nan")}}, r"peak_lr=nan must be a finite number"),
         ({"train": {"duration": "50%"}}, r"cannot be a share of itself"),
         ({"eval": {"every": "0 steps"}}, r"eval\.every"),
-        ({"optim": {"muon": {"momentum": 0.5}}}, r"optim\.muon is set, but optim\.name='adamw'"),
+        (
+            {"optim": {"muon": {"momentum": 0.5}}},
+            r"optim\.muon\.momentum is set, but optim\.name='adamw'",
+        ),
     ],
 )
 def test_faults_are_named(loose, message):
