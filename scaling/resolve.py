@@ -171,7 +171,7 @@ def _build_options(cls: type, loose: dict[str, Any], path: str) -> Any:
         if name == chosen:
             result = built
         elif built != choice():
-            # Of a section that is all given, as in a stored config, those that are not as they were.
+            # A stored config gives the whole section: name what was changed in it.
             plain = choice()
             fields = [key for key in section if getattr(built, key, None) != getattr(plain, key)]
             raise UserError(
