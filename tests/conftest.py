@@ -18,6 +18,13 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.devices()  # From here on no code under test can ask for another number.
 
 
+def pytest_make_parametrize_id(config, val, argname):
+    """Bytes do not name a test: a compressed file holds the second in which it was made, and two
+    processes of a run would then disagree about which tests there are.
+    """
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist writes the groups into the names of tests
 def pytest_collection_modifyitems(items):
     """Packages whose fixtures cost more than their tests stay in one process each."""
