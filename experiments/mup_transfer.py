@@ -34,7 +34,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling import sharding
-from scaling.build import make_program
 from scaling.config import (
     DataConfig,
     ModelConfig,
@@ -43,10 +42,11 @@ from scaling.config import (
     ScheduleConfig,
     TrainConfig,
 )
+from scaling.core.build import make_program
+from scaling.core.step import make_train_steps
 from scaling.data.pipeline import open_pipeline
 from scaling.durations import Duration, Rates
 from scaling.optim.schedules import learning_rates
-from scaling.step import make_train_steps
 
 BASE_WIDTH, BASE_DEPTH = 32, 2
 

@@ -43,12 +43,12 @@ SOURCES = Registry(
         "stdlib": "scaling.data.stdlib:Stdlib",
         "text": "scaling.data.text:Text",
         "tokens": "scaling.data.tokens:Tokens",
-        "markov": "scaling.data.markov:Markov",
-        "hmm": "scaling.data.hmm:HMM",
-        "cipher": "scaling.data.cipher:Cipher",
-        "repeats": "scaling.data.repeats:Repeats",
-        "chains": "scaling.data.chains:Chains",
-        "arithmetic": "scaling.data.arithmetic:Arithmetic",
+        "markov": "scaling.data.worlds.markov:Markov",
+        "hmm": "scaling.data.worlds.hmm:HMM",
+        "cipher": "scaling.data.worlds.cipher:Cipher",
+        "repeats": "scaling.data.worlds.repeats:Repeats",
+        "chains": "scaling.data.worlds.chains:Chains",
+        "arithmetic": "scaling.data.worlds.arithmetic:Arithmetic",
     },
 )
 PROBES = Registry(

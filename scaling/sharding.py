@@ -18,8 +18,8 @@ import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from scaling.doors.limits import MOST_DEVICES
 from scaling.errors import UserError, unknown
-from scaling.limits import MOST_DEVICES
 
 MESH_AXES = ("data", "fsdp", "tensor")
 

@@ -1,4 +1,4 @@
-"""Small states on eight devices, and checkpoints of them, for the tests of scaling.checkpoint."""
+"""Small states on eight devices, and checkpoints of them, for tests of scaling.run.checkpoint."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from scaling.checkpoint import Checkpointer
+from scaling.run.checkpoint import Checkpointer
 
 FINGERPRINT = {"run_id": "0" * 16, "config": {"train": {"batch_size": 32}, "seed": 0}}
 

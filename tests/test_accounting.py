@@ -7,9 +7,15 @@ import jax
 import pytest
 from flax import nnx
 
-from scaling import accounting
-from scaling.accounting import CONVENTIONS, TokenCost, chinchilla_terms, param_counts, token_cost
 from scaling.config import MODELS, ModelConfig
+from scaling.cost import accounting
+from scaling.cost.accounting import (
+    CONVENTIONS,
+    TokenCost,
+    chinchilla_terms,
+    param_counts,
+    token_cost,
+)
 from scaling.errors import UserError
 from scaling.models.params import infos
 from scaling.sharding import MESH_AXES, abstract_mesh, use_mesh
@@ -165,7 +171,7 @@ def test_compiler_counts_recomputation():
 
 def test_extrapolated_depth_is_the_depth():
     """Two shallow models stand in for the deep one; lower the deep one itself and compare."""
-    from scaling import compiler
+    from scaling.cost import compiler
 
     model = ModelConfig(depth=4, width=32, n_heads=2, layers="unroll", attention="xla")
     with use_mesh(compiler._mesh_of(jax.devices()[0])):

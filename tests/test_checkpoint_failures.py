@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from scaling.checkpoint import CheckpointError
-from scaling.lease import Lease, LeaseLost
+from scaling.run.checkpoint import CheckpointError
+from scaling.run.lease import Lease, LeaseLost
 from tests.checkpoint_cases import (
     abstract,
     assert_same,
@@ -58,7 +58,7 @@ def test_failed_save_is_invisible_and_raised_by_the_next_one(saved, monkeypatch,
             return rename(*arguments)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(f"scaling.checkpoint.{call}", fail)
+    monkeypatch.setattr(f"scaling.run.checkpoint.{call}", fail)
     checkpointer.save(30, make_state(30), {})
     with pytest.raises(CheckpointError, match="the disk is full"):
         checkpointer.save(40, make_state(40), {})

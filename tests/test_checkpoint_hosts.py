@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from scaling.checkpoint import Checkpointer
+from scaling.run.checkpoint import Checkpointer
 
 _PROGRAM = """
 import logging, sys
@@ -35,7 +35,7 @@ with Checkpointer(directory, fingerprint={}) as checkpointer:
         checkpointer.wait()
         # Only the first process meets the full disk; both must hear of it.
         if index == 0:
-            import scaling.checkpoint as module
+            import scaling.run.checkpoint as module
             def fail(*_): raise OSError(28, "No space left on device")
             module.write_manifest = fail
         checkpointer.save(30, state(30), {})

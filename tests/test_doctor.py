@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from scaling import doctor
 from scaling.cli import main
+from scaling.machine import doctor
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_slurm_without_submitit_is_told(tmp_path, monkeypatch):
 
 
 def test_the_command_prints_json(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("scaling.hardware._SIDES", (64,))
+    monkeypatch.setattr("scaling.machine.hardware._SIDES", (64,))
     assert main(["doctor", "--json", f"--out={tmp_path}", f"--cache-dir={tmp_path / 'c'}"]) == 0
     found = {f["name"]: f for f in json.loads(capsys.readouterr().out)}
     assert "FLOP/s" in found["matmul rate"]["found"]

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from scaling.evaluate import summarize
+from scaling.core.evaluate import summarize
 
 
 def sums(T, seed=0):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from scaling.files import differences, dump, write_atomic
+from scaling.doors.files import differences, dump, write_atomic
 
 
 def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):

@@ -5,9 +5,9 @@ import json
 import jax
 import pytest
 
-from scaling import hardware
-from scaling.progress import ProgressLine
+from scaling.machine import hardware
 from scaling.sharding import make_mesh, parse_mesh, use_mesh
+from scaling.training.progress import ProgressLine
 
 
 def test_rate_is_measured_once_and_cached(tmp_path, monkeypatch):

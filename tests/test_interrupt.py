@@ -12,9 +12,9 @@ import time
 import pytest
 
 from scaling.cli import main
-from scaling.interrupt import ANNOUNCED, EXIT_AGAIN, REQUESTS, SIGNALS, StopRequest
-from scaling.progress import ProgressLine
-from scaling.record import read_record, read_status
+from scaling.run.interrupt import ANNOUNCED, EXIT_AGAIN, REQUESTS, SIGNALS, StopRequest
+from scaling.run.record import read_record, read_status
+from scaling.training.progress import ProgressLine
 
 ROOT = pathlib.Path(__file__).parent.parent
 SMALL = [

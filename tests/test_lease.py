@@ -13,7 +13,7 @@ import time
 import pytest
 
 from scaling.errors import UserError
-from scaling.lease import Lease, LeaseLost
+from scaling.run.lease import Lease, LeaseLost
 
 _HOLD = """
 import sys, time

@@ -9,16 +9,16 @@ import time
 import numpy as np
 import pytest
 
-from scaling import limits
 from scaling.analysis.bootstrap import Bootstrap
 from scaling.cli import main
 from scaling.config import OptimConfig
+from scaling.doors import limits
+from scaling.doors.limits import bytes_text, check_path, refuse_beyond, refuse_too_many
 from scaling.durations import Rates
 from scaling.errors import UserError
-from scaling.limits import bytes_text, check_path, refuse_beyond, refuse_too_many
 from scaling.optim.schedules import learning_rates
-from scaling.prepare import RunArgs, refuse_what_cannot_fit
 from scaling.sharding import make_mesh, parse_mesh
+from scaling.training.prepare import RunArgs, refuse_what_cannot_fit
 from tests.helpers import small_config
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -75,7 +75,7 @@ def test_what_fits_is_not_refused(monkeypatch):
     mesh = make_mesh(parse_mesh("data:2"))
     config = small_config()
     refuse_what_cannot_fit(config, mesh)
-    monkeypatch.setattr("scaling.prepare.memory_bytes", lambda: 100_000)
+    monkeypatch.setattr("scaling.training.prepare.memory_bytes", lambda: 100_000)
     with pytest.raises(UserError, match=r"model\.width=32.* for weights and gradients alone"):
         refuse_what_cannot_fit(config, mesh)
     refuse_what_cannot_fit(config, mesh, n_processes=100)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from scaling.liveness import peak
+from scaling.cost.liveness import peak
 
 N = 64
 SQUARE = 4 * N * N

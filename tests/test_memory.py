@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from scaling.build import abstract_batch, make_program
+from scaling.core.build import abstract_batch, make_program
+from scaling.core.step import make_train_steps
+from scaling.cost.memory import device_memory
 from scaling.errors import UserError
-from scaling.memory import device_memory
 from scaling.resolve import resolve
 from scaling.sharding import make_mesh, parse_mesh, use_mesh
-from scaling.step import make_train_steps
 
 # name -> (model, train, mesh, vocabulary)
 CASES = {

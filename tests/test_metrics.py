@@ -7,14 +7,14 @@ import shutil
 
 import pytest
 
-from scaling import train as loop
 from scaling.cli import main
 from scaling.config import ProbeConfig
 from scaling.durations import Duration
-from scaling.metrics import copy_rows, in_words, losses, rows, saved_steps, spans
-from scaling.prepare import RunArgs
-from scaling.probing import PlannedProbe, Prober, result_path
-from scaling.record import read_metrics, read_record
+from scaling.probes.schedule import PlannedProbe, Prober, result_path
+from scaling.run.metrics import copy_rows, in_words, losses, rows, saved_steps, spans
+from scaling.run.record import read_metrics, read_record
+from scaling.training import train as loop
+from scaling.training.prepare import RunArgs
 from tests.helpers import probe_result, small_config
 
 STEPS = 12

@@ -7,9 +7,9 @@ import types
 
 import pytest
 
-from scaling import mirror as mirror_module
 from scaling.errors import UserError
-from scaling.mirror import WandbMirror
+from scaling.run import mirror as mirror_module
+from scaling.run.mirror import WandbMirror
 
 CONFIG = {"seed": 0, "data": {"api_key": "hunter2hunter2", "path": "s3://me:hunter2hunter2@host/x"}}
 

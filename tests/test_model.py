@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scaling.build import abstract_batch, make_program
 from scaling.config import MODELS, OBJECTIVES, OPTIMIZERS
+from scaling.core.build import abstract_batch, make_program
+from scaling.core.step import make_train_step
 from scaling.models import layers
 from scaling.models.attention import attend
 from scaling.sharding import abstract_mesh, make_mesh, parse_mesh, use_mesh
-from scaling.step import make_train_step
 from tests.helpers import VOCAB, random_batch, relative_error, small_config
 
 OPTIONS = {

@@ -9,7 +9,6 @@ import pytest
 
 from experiments.mup_transfer import Study, sweep
 from scaling import sharding
-from scaling.build import make_program
 from scaling.config import (
     OPTIMIZERS,
     DataConfig,
@@ -18,9 +17,10 @@ from scaling.config import (
     RunConfig,
     TrainConfig,
 )
+from scaling.core.build import make_program
+from scaling.core.step import make_train_step
+from scaling.models import mup
 from scaling.models.params import ParamInfo
-from scaling.optim import mup
-from scaling.step import make_train_step
 
 V, B, T, N_STEPS = 32, 4, 16, 4
 # Compilation is nearly all of the time here.

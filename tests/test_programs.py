@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from scaling.build import abstract_batch, make_program
 from scaling.config import OPTIMIZERS, SCHEDULES
+from scaling.core.build import abstract_batch, make_program
+from scaling.core.programs import make_programs, shape_of
+from scaling.core.step import make_train_steps
 from scaling.durations import Duration
-from scaling.programs import make_programs, shape_of
 from scaling.resolve import resolve
 from scaling.sharding import make_mesh, parse_mesh, use_mesh
-from scaling.step import make_train_steps
 
 VOCAB = 16
 INPUTS = {

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from scaling import recipe
 from scaling.durations import Duration
 from scaling.errors import UserError
+from scaling.recipes import recipe
 from scaling.resolve import default_config, resolve
 
 NAMES = list(recipe.RECIPES)

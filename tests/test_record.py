@@ -10,11 +10,11 @@ import jsonschema
 import numpy as np
 import pytest
 
-from scaling import record as record_module
-from scaling.environment import environment
 from scaling.errors import UserError
-from scaling.lease import Lease, LeaseLost
-from scaling.record import (
+from scaling.machine.environment import environment
+from scaling.run import record as record_module
+from scaling.run.lease import Lease, LeaseLost
+from scaling.run.record import (
     RunDir,
     jsonable,
     read_config,

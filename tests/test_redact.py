@@ -2,7 +2,7 @@
 
 import pytest
 
-from scaling.redact import REDACTED, redact
+from scaling.doors.redact import REDACTED, redact
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from scaling.build import make_program
 from scaling.config import OBJECTIVES
+from scaling.core.build import make_program
+from scaling.core.step import make_train_step
 from scaling.errors import UserError
 from scaling.sharding import (
     check_divisible,
@@ -20,7 +21,6 @@ from scaling.sharding import (
     spec,
     use_mesh,
 )
-from scaling.step import make_train_step
 from tests.helpers import VOCAB, factorisations, random_batch, relative_error, small_config
 
 # Grouped heads cannot be split 8 ways, SwiGLU has the most matrices, tying uses the table twice.

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scaling import step
-from scaling.build import abstract_batch, make_program
+from scaling.core import step
+from scaling.core.build import abstract_batch, make_program
+from scaling.core.state import add_tokens, token_count
+from scaling.core.step import METRICS, make_eval_step, make_train_steps
 from scaling.sharding import make_mesh, parse_mesh, place, use_mesh
-from scaling.state import add_tokens, token_count
-from scaling.step import METRICS, make_eval_step, make_train_steps
 from tests.helpers import VOCAB, random_batch, relative_error, small_config
 
 LRS = np.full(4, 1e-2, np.float32)

@@ -6,12 +6,12 @@ import json
 import pytest
 
 from experiments.reliability.kill_resume import compare
-from scaling import train as loop
-from scaling.checkpoint import Checkpointer
 from scaling.durations import Duration
 from scaling.errors import UserError
-from scaling.prepare import RunArgs
-from scaling.record import read_metrics, read_record, read_status, schema_fault
+from scaling.run.checkpoint import Checkpointer
+from scaling.run.record import read_metrics, read_record, read_status, schema_fault
+from scaling.training import train as loop
+from scaling.training.prepare import RunArgs
 from tests.helpers import small_config
 
 STEPS = 12

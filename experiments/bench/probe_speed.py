@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from scaling.build import choose_mesh, make_program
+from scaling.core.build import choose_mesh, make_program
 from scaling.probes.base import Target
 from scaling.probes.requests import Choice, multiple_choice
 from scaling.probes.scorer import ScoredModel

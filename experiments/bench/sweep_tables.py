@@ -17,11 +17,11 @@ import sys
 import tempfile
 import time
 
-from scaling.prepare import RunArgs
 from scaling.resolve import default_config, resolve, to_dict
 from scaling.sweep import RunSpec, Sweep, write_sweep
 from scaling.sweep.manifest import Group
-from scaling.train import train
+from scaling.training.prepare import RunArgs
+from scaling.training.train import train
 
 TARGETS = {"plan": 10.0, "status": 2.0, "runs": 5.0}
 MANY = """

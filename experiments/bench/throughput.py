@@ -29,12 +29,12 @@ def ours(depth: int, width: int, *, batch=BATCH, seq=SEQ, vocab=VOCAB, dtype="fl
     import jax.numpy as jnp
     import numpy as np
 
-    from scaling import accounting
-    from scaling.build import abstract_batch, choose_mesh, make_program
-    from scaling.hardware import measured_matmul_rate, peak_rate
+    from scaling.core.build import abstract_batch, choose_mesh, make_program
+    from scaling.core.step import make_train_steps
+    from scaling.cost import accounting
+    from scaling.machine.hardware import measured_matmul_rate, peak_rate
     from scaling.resolve import resolve
     from scaling.sharding import make_mesh, place, use_mesh
-    from scaling.step import make_train_steps
 
     config = resolve(
         {

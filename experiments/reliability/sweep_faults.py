@@ -39,8 +39,8 @@ from collections.abc import Callable
 
 from experiments.reliability.kill_resume import compare_json, constant
 from scaling.errors import unknown
-from scaling.lease import seems_held
-from scaling.record import read_metrics, read_record
+from scaling.run.lease import seems_held
+from scaling.run.record import read_metrics, read_record
 from scaling.sweep import read_sweep
 
 CONFIG = """\

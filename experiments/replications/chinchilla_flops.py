@@ -1,8 +1,8 @@
 """Chinchilla's table A4: exact training FLOPs over 6ND, for six models."""
 
 from experiments.replications.page import COLOURS, Page, Row, write
-from scaling.accounting import chinchilla_terms, param_counts
 from scaling.config import ModelConfig
+from scaling.cost.accounting import chinchilla_terms, param_counts
 
 # Width, MLP, head size, heads and depth of six of the paper's models, and the printed ratio.
 MODELS = {
@@ -36,7 +36,7 @@ def replicate() -> Page:
         "of the embedding and of the logits, and count one vocabulary matrix in N. With all terms "
         "of appendix F the ratios are "
         + ", ".join(f"{whole:.3f} ({name})" for name, (_, whole) in found.items())
-        + ". `scaling.accounting` keeps the conventions apart, and every record carries them all.",
+        + ". `scaling.cost.accounting` keeps the conventions apart; every record carries them all.",
     ]
 
     def draw(axes):

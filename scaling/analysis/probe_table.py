@@ -19,9 +19,9 @@ from scaling.analysis.tables.read import as_table
 from scaling.analysis.tables.records import groups_of
 from scaling.analysis.tables.status import is_complete
 from scaling.analysis.tables.units import FRACTION
+from scaling.doors.reading import read_json
+from scaling.doors.shapes import FACTS, PLACES, PROBE
 from scaling.errors import UserError
-from scaling.reading import read_json
-from scaling.shapes import FACTS, PLACES, PROBE
 
 _FACTS = ("run_id", "name", "n_params", "n_tokens", "flops", "loss")
 RUN_COLUMNS = (

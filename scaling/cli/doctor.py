@@ -36,8 +36,8 @@ def doctor(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON list")
     args = parser.parse_args(argv)
 
-    from scaling.doctor import examine
     from scaling.errors import UserError
+    from scaling.machine.doctor import examine
 
     if not args.out.is_dir():
         raise UserError(f"--out={args.out} is not a directory")

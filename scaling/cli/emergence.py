@@ -6,8 +6,8 @@ from pathlib import Path
 
 from scaling.analysis.tables.names import assignments, listed
 from scaling.cli.options import add_columns, column_map, verb_parser
+from scaling.doors.terminal import say
 from scaling.errors import UserError
-from scaling.terminal import say
 
 _EXAMPLES = """examples:
   scaling emergence runs/cipher --metric exact_match --x n_params
@@ -44,7 +44,7 @@ def emergence(argv: Sequence[str]) -> int:
     from scaling.analysis.probe_table import load_probes
     from scaling.analysis.tables.choose import rename, select
     from scaling.analysis.tables.join import joined
-    from scaling.outputs import check_output
+    from scaling.doors.outputs import check_output
 
     check_output(args.json, "--json")
     check_output(args.plot, "--plot")
@@ -135,9 +135,9 @@ def _bins(text: str | None) -> int | list[float] | None:
 
 
 def _write_json(args: argparse.Namespace, found: dict) -> None:
-    from scaling.files import dump
-    from scaling.outputs import write_output
-    from scaling.reading import loads
+    from scaling.doors.files import dump
+    from scaling.doors.outputs import write_output
+    from scaling.doors.reading import loads
 
     conditions = {name: loads(one.to_json(), name) for name, one in found.items()}
     document = {"schema_version": 1, "source": Path(args.data).name, "conditions": conditions}

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from scaling.analysis.tables.names import assignments
+from scaling.doors.limits import path_fault
 from scaling.errors import UserError, unknown
-from scaling.limits import path_fault
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,8 @@ from typing import Any
 from scaling.cli.flags import EXAMPLES, Parser, open_config
 from scaling.cli.options import named_path
 from scaling.config import RunConfig
+from scaling.doors.limits import bytes_text
 from scaling.errors import UserError
-from scaling.limits import bytes_text
 from scaling.resolve import resolve, run_id
 
 _DESCRIPTION = f"""\
@@ -82,8 +82,8 @@ def price(
     pricer: a `scaling.sweep.costs.Pricer`. bytes_per_device is None when the config does not fit.
     Raises UserError for other bad input.
     """
-    from scaling import accounting
-    from scaling.memory import device_memory
+    from scaling.cost import accounting
+    from scaling.cost.memory import device_memory
     from scaling.sharding import parse_mesh
 
     mesh = parse_mesh(mesh_text)
@@ -124,7 +124,7 @@ def price(
 
 def _axes(config: RunConfig, vocab_size: int, mesh: dict[str, int]) -> list[dict[str, Any]]:
     """How the mesh splits each size: {"field", "size", "over", "ways", "divides"}."""
-    from scaling.build import split_sizes
+    from scaling.core.build import split_sizes
     from scaling.sharding import RULES
 
     rows = []

@@ -37,9 +37,9 @@ def report(argv: list[str]) -> int:
     args = parser.parse_args(argv)
 
     _require_charts()
+    from scaling.doors.terminal import printable
     from scaling.report.versus import write_comparison
     from scaling.report.write import write_report
-    from scaling.terminal import printable
 
     if args.other is not None:
         done = write_comparison(args.sweep, args.other, args.out, quiet=args.quiet)

@@ -7,7 +7,7 @@ import sys
 
 from scaling.cli.options import named_path
 from scaling.errors import UserError
-from scaling.interrupt import leaving_when_asked
+from scaling.run.interrupt import leaving_when_asked
 
 DESCRIPTION = """\
 Do one run of the sweep in OUT, with the code and the options that the sweep was started with.

@@ -6,9 +6,9 @@ from collections import Counter
 from typing import Any
 
 from scaling.cli.options import named_path
+from scaling.doors.spreadsheet import csv_text
+from scaling.doors.terminal import printable
 from scaling.errors import UserError
-from scaling.spreadsheet import csv_text
-from scaling.terminal import printable
 
 EPILOG = """\
 Every run of the sweep is one row. Runs that are not complete are marked in `status`, have no loss,
@@ -36,7 +36,7 @@ def runs(argv: list[str]) -> int:
     p.add_argument("--parquet", metavar="FILE", help="needs pyarrow")
     args = p.parse_args(argv)
 
-    from scaling.outputs import check_output, write_output
+    from scaling.doors.outputs import check_output, write_output
     from scaling.sweep.manifest import read_sweep
     from scaling.sweep.rows import rows
 

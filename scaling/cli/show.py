@@ -4,12 +4,12 @@ import argparse
 import pathlib
 from typing import Any
 
+from scaling.doors.files import dump
+from scaling.doors.reading import Missing
+from scaling.doors.terminal import printable
 from scaling.errors import UserError
-from scaling.files import dump
-from scaling.metrics import FILE, losses, saved_steps
-from scaling.reading import Missing
-from scaling.record import read_config, read_metrics, read_record, read_status
-from scaling.terminal import printable
+from scaling.run.metrics import FILE, losses, saved_steps
+from scaling.run.record import read_config, read_metrics, read_record, read_status
 
 _EPILOG = """\
 examples:

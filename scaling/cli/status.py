@@ -4,12 +4,12 @@ import argparse
 import pathlib
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from scaling.cli.options import named_path
+from scaling.cli.run_table import cells, status_table
 from scaling.errors import UserError
-from scaling.terminal import printable
 
 EPILOG = """\
 examples:
@@ -80,40 +80,9 @@ def summary(views: dict[str, Any]) -> str:
     return f"{len(views):,} runs: {said}"
 
 
-def status_table(views: Sequence[Any], names: Mapping[str, str]) -> Any:
-    """A rich table, one row a run; names: {run_id: name}."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table()
-    for column in ("run", "name", "state", "attempt", "step", "loss", "tokens/s", "left", "host"):
-        right = column in ("attempt", "step", "loss", "tokens/s", "left")
-        table.add_column(column, justify="right" if right else "left", no_wrap=column != "host")
-    for view in views:
-        table.add_row(*(Text(cell) for cell in _cells(view, names.get(view.run_id, ""))))
-    return table
-
-
-def _cells(view: Any, name: str) -> tuple[str, ...]:
-    from scaling.cli.sweep_display import duration
-
-    step = "" if view.step is None else f"{view.step:,}"
-    return (
-        view.run_id,
-        printable(name),
-        view.state,
-        str(view.attempt or ""),
-        step if view.total_steps is None else f"{step}/{view.total_steps:,}",
-        "" if view.loss is None else f"{view.loss:.4f}",
-        "" if view.tokens_per_s is None else f"{view.tokens_per_s:,.0f}",
-        "" if view.eta_s is None else duration(view.eta_s),
-        printable(view.error or view.host or ""),
-    )
-
-
 def _print_plain(views: Sequence[Any]) -> None:
     for view in views:
-        print("  ".join(f"{cell:<12}" for cell in _cells(view, "")).rstrip())
+        print("  ".join(f"{cell:<12}" for cell in cells(view, "")).rstrip())
 
 
 def _sorted(views: dict[str, Any]) -> list[Any]:

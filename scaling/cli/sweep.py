@@ -10,9 +10,9 @@ from typing import Any
 from scaling.cli.flags import EXAMPLES, load_config_dict
 from scaling.cli.options import named_path
 from scaling.cli.run import add_run_arguments
+from scaling.doors.limits import check_path
 from scaling.errors import UserError
-from scaling.interrupt import leaving_when_asked
-from scaling.limits import check_path
+from scaling.run.interrupt import leaving_when_asked
 
 DESCRIPTION = f"""\
 Run every run of a sweep config. The same command again goes on: what is complete is skipped, what
@@ -119,7 +119,7 @@ def _launch(
 ) -> int:
     """Everything that writes: the directory, the snapshot, the runs."""
     from scaling.cli.sweep_display import Display
-    from scaling.lease import Lease, LeaseHeld, LeaseLost
+    from scaling.run.lease import Lease, LeaseHeld, LeaseLost
     from scaling.sweep import snapshot, write_sweep
     from scaling.sweep.orchestrate import Orchestrator
     from scaling.sweep.settings import write_settings
@@ -200,7 +200,7 @@ def _check_out(out: pathlib.Path, wanted: Any, keep_code: bool) -> None:
 
 
 def _check_records(out: pathlib.Path, wanted: Any, snapshot: Mapping[str, Any]) -> None:
-    from scaling.record import read_record
+    from scaling.run.record import read_record
 
     for spec in wanted.runs:
         try:

@@ -24,8 +24,8 @@ from scaling.data.leaks import apart, same_keys
 from scaling.data.source import OpenSource
 from scaling.data.split import split
 from scaling.data.tally import MOST_FILES, FileTally, by_format, warnings_of
+from scaling.doors.reading import loads, read_json
 from scaling.errors import UserError
-from scaling.reading import loads, read_json
 
 _LOG = logging.getLogger(__name__)
 _BATCH_BYTES = 4_000_000

@@ -12,8 +12,8 @@ import numpy as np
 
 from scaling.data.hashing import shuffled
 from scaling.data.source import Rows
+from scaling.doors.files import stored
 from scaling.errors import UserError
-from scaling.files import stored
 
 Batch = dict[str, np.ndarray]
 _CHUNK_TOKENS = 1 << 16

@@ -13,10 +13,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from scaling.config import ModelConfig
-from scaling.models import layers
+from scaling.models import layers, mup
 from scaling.models.attention import attend, attention_weights
 from scaling.models.params import param
-from scaling.optim import mup
 from scaling.sharding import constrain, gather, spec
 
 # Up to this depth an unrolled stack compiles fast enough to be worth its speed on CPU, where

@@ -16,9 +16,9 @@ from collections.abc import Callable
 import numpy as np
 
 from scaling.config import OptimConfig, spec
+from scaling.doors.limits import memory_bytes, refuse_beyond
 from scaling.durations import Duration, Rates
 from scaling.errors import UserError
-from scaling.limits import memory_bytes, refuse_beyond
 
 # Of every step while the array is made: two halves, both joined, times the peak, as float32.
 _BYTES_A_STEP = 8 + 8 + 8 + 4

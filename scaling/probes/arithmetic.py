@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from scaling.config import spec
-from scaling.data.arithmetic import World, pairs
 from scaling.data.hashing import bits, key_of
+from scaling.data.worlds.arithmetic import World, pairs
 from scaling.errors import UserError
 from scaling.probes.base import Target, check_shots
 from scaling.probes.metrics import answer_metrics

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from scaling.config import spec
-from scaling.data.cipher import CONDITIONS, Episodes, World
 from scaling.data.hashing import key_of
+from scaling.data.worlds.cipher import CONDITIONS, Episodes, World
 from scaling.errors import UserError
 from scaling.probes.base import Target, check_shots
 from scaling.probes.metrics import answer_metrics, choice_metrics

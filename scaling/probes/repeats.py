@@ -6,7 +6,7 @@ import numpy as np
 
 from scaling.config import spec
 from scaling.data.hashing import bits, key_of
-from scaling.data.repeats import World
+from scaling.data.worlds.repeats import World
 from scaling.errors import UserError
 from scaling.probes.base import Target
 from scaling.probes.metrics import answer_metrics, choice_metrics

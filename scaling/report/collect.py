@@ -15,7 +15,7 @@ import pandas as pd
 
 from scaling.analysis.clusters import root
 from scaling.errors import UserError
-from scaling.record import read_record
+from scaling.run.record import read_record
 from scaling.sweep.manifest import FILE, read_sweep
 from scaling.sweep.survey import look
 

@@ -11,11 +11,12 @@ import pandas as pd
 from scaling.analysis.bootstrap import Bootstrap
 from scaling.analysis.clusters import FEW, FEW_TO_RESAMPLE, resolve
 from scaling.analysis.fit import fit
+from scaling.analysis.fitted import Fit
 from scaling.analysis.laws import LAWS
-from scaling.analysis.result import Fit, Interval
+from scaling.analysis.result import Interval
 from scaling.analysis.tables.choose import matches, require
+from scaling.doors.reading import loads
 from scaling.errors import UserError
-from scaling.reading import loads
 from scaling.report.collect import Group
 from scaling.report.text import greek, listing
 

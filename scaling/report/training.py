@@ -7,8 +7,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from scaling.doors.reading import NUMBER, loads
 from scaling.errors import UserError
-from scaling.reading import NUMBER, loads
 from scaling.report import charts
 from scaling.report.collect import Group, Run, Study
 from scaling.report.content import Section, Text

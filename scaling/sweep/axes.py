@@ -3,7 +3,7 @@
 A group is a section of a config file, made by `scaling.sweep.designs.group`:
 
     base      an ordinary run config
-    recipe    name in scaling.recipe.RECIPES, or "": what follows from size and budget
+    recipe    name in scaling.recipes.recipe.RECIPES, or "": what follows from size and budget
     axes      {axis: values}; nested like the config (axes.optim.peak_lr)
     zipped    names of axes that advance together; the others form a product
     points    explicit list of {axis: value}; each is combined with every point of the axes
@@ -24,9 +24,9 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scaling import recipe
 from scaling.config import Kind, RunConfig
 from scaling.errors import UserError, unknown
+from scaling.recipes import recipe
 from scaling.resolve import default_config
 
 DIALS = ("width", "depth", "params")

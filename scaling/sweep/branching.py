@@ -12,12 +12,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from scaling.branch import TAIL, without_tail
 from scaling.config import RunConfig
+from scaling.doors.files import differences
 from scaling.errors import UserError
-from scaling.files import differences
 from scaling.optim.schedules import branch_step
 from scaling.resolve import identity, to_dict
+from scaling.run.branch import TAIL, without_tail
 from scaling.sweep.manifest import Parent
 
 # What makes a run the run it is: its identity, section by section.

@@ -5,8 +5,8 @@ import functools
 import pathlib
 from typing import Any, NamedTuple
 
-from scaling import accounting
 from scaling.config import DataConfig, ModelConfig, RunConfig
+from scaling.cost import accounting
 from scaling.durations import Rates
 from scaling.optim import schedules
 
@@ -40,7 +40,7 @@ class Pricer:
         return self._shape(config.model, vocab_size, config.data.seq_len)
 
     def rates(self, config: RunConfig) -> Rates:
-        """What turns durations of this run into steps; the same as `scaling.prepare` finds."""
+        """What turns durations of this run into steps; as `scaling.training.prepare` finds it."""
         shape = self.shape(config)
         return Rates(
             tokens_per_step=config.train.batch_size * config.data.seq_len,

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from scaling.config import RunConfig
+from scaling.doors.files import dump, write_atomic
+from scaling.doors.reading import read_json
+from scaling.doors.shapes import SWEEP
 from scaling.errors import UserError
-from scaling.files import dump, write_atomic
-from scaling.reading import read_json
 from scaling.resolve import resolve
-from scaling.shapes import SWEEP
 from scaling.sweep.withheld import restored
 
 SCHEMA_VERSION = 1
@@ -81,7 +81,7 @@ class RunSpec:
 class Sweep:
     """All runs, in order; a trunk stands before its branches.
 
-    code: what `scaling.environment.code` said when the sweep was written, and created: when.
+    code: what `scaling.machine.environment.code` said when the sweep was written, created: when.
     n_duplicates: points of the config that were runs already.
     """
 
@@ -120,8 +120,8 @@ def write_sweep(out: pathlib.Path, sweep: Sweep, code: Mapping[str, Any] | None 
             return full
     else:
         # Only a writer needs these: they look at git and the installed packages.
-        from scaling.environment import code as facts
-        from scaling.record import now
+        from scaling.machine.environment import code as facts
+        from scaling.run.record import now
 
         full = dataclasses.replace(sweep, created=now(), code=dict(code or facts()))
     out.mkdir(parents=True, exist_ok=True)

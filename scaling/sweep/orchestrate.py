@@ -17,9 +17,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from scaling.files import dump
-from scaling.interrupt import listening
-from scaling.record import now
+from scaling.doors.files import dump
+from scaling.run.interrupt import listening
+from scaling.run.record import now
 from scaling.sweep.manifest import Sweep
 from scaling.sweep.protocol import AGAIN, BAD_INPUT, ELSEWHERE, NO_PARENT
 from scaling.sweep.survey import View, look, newest_checkpoint, survey, waits_for_parent
@@ -231,7 +231,7 @@ class Orchestrator:
         return done / whole if whole else 1.0
 
     def _signals(self) -> contextlib.AbstractContextManager:
-        """The first signal: save and leave (`scaling.interrupt`). A second Ctrl-C: at once."""
+        """The first signal: save and leave (`scaling.run.interrupt`). A second Ctrl-C: at once."""
 
         def handle(number: int, _frame: Any) -> None:
             if not self._stopping:

@@ -12,12 +12,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from scaling import accounting
-from scaling.build import check_mesh
 from scaling.config import RunConfig
+from scaling.core.build import check_mesh
+from scaling.cost import accounting
+from scaling.doors.limits import memory_bytes
 from scaling.errors import UserError, unknown
-from scaling.hardware import DEVICE_BYTES, PEAK_BFLOAT16, measured_matmul_rate
-from scaling.limits import memory_bytes
+from scaling.machine.hardware import DEVICE_BYTES, PEAK_BFLOAT16, measured_matmul_rate
 from scaling.sweep.checks import warnings
 from scaling.sweep.costs import Pricer
 from scaling.sweep.manifest import RunSpec, Sweep
@@ -171,7 +171,7 @@ def _memory(
 
 
 def _numbers_per_token(model: Any, vocab_size: int, seq_len: int, ways: int) -> float:
-    """Float32 numbers that a step keeps per token. Coefficients by traces of scaling.memory."""
+    """Float32 numbers a step keeps per token. Coefficients by traces of scaling.cost.memory."""
     s = accounting.shape(model)
     short = model.dtype == "bfloat16"
     scores = 0.0 if model.attention in ("blocked", "cudnn") else 1.2 * s.H * seq_len

@@ -4,9 +4,9 @@ import json
 import pathlib
 from typing import Any
 
+from scaling.doors.reading import Missing
 from scaling.errors import UserError
-from scaling.reading import Missing
-from scaling.record import FINAL_STATUSES, read_facts
+from scaling.run.record import FINAL_STATUSES, read_facts
 from scaling.sweep.manifest import Sweep
 from scaling.sweep.survey import look
 

@@ -5,12 +5,12 @@ import pathlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from scaling.files import write_orders
-from scaling.reading import Missing, read_json
-from scaling.shapes import SETTINGS
+from scaling.doors.files import write_orders
+from scaling.doors.reading import Missing, read_json
+from scaling.doors.shapes import SETTINGS
 
 if TYPE_CHECKING:
-    from scaling.prepare import RunArgs
+    from scaling.training.prepare import RunArgs
 
 SAVE_SECONDS = 10.0  # between checkpoints, unless --checkpoint-every says something else
 _FILE = "settings.json"
@@ -29,7 +29,7 @@ class Settings:
     def run_args(self, overrides: Mapping[str, Any], *, n_processes: int) -> "RunArgs":
         """Arguments of a run, without its workdir. overrides: settings given to the job itself."""
         from scaling.durations import Duration
-        from scaling.prepare import RunArgs
+        from scaling.training.prepare import RunArgs
 
         chosen = {
             name: overrides.get(name) or getattr(self, name)

@@ -14,11 +14,11 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from scaling.doors.reading import NUMBER, Missing, read_json
 from scaling.errors import UserError
-from scaling.lease import seems_held
-from scaling.metrics import saved_steps
-from scaling.reading import NUMBER, Missing, read_json
-from scaling.record import FINAL_STATUSES
+from scaling.run.lease import seems_held
+from scaling.run.metrics import saved_steps
+from scaling.run.record import FINAL_STATUSES
 from scaling.sweep.manifest import RunSpec
 
 STATES = ("complete", "diverged", "running", "interrupted", "failed", "pending")
@@ -106,7 +106,7 @@ def counts(views: Iterable[View]) -> dict[str, int]:
 
 
 def checkpoint_path(out: pathlib.Path, run_id: str, step: int) -> pathlib.Path:
-    """Where the checkpoint of `step` lies once it is whole (`scaling.checkpoint` renames it)."""
+    """Where the checkpoint of `step` lies once whole (`scaling.run.checkpoint` renames it)."""
     return pathlib.Path(out) / "runs" / run_id / "checkpoints" / f"step_{step:010d}"
 
 

@@ -19,13 +19,13 @@ from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from scaling.errors import UserError, unknown
-from scaling.interrupt import leaving_when_asked
-from scaling.lease import Lease, LeaseHeld, LeaseLost
-from scaling.prepare import RunArgs
-from scaling.record import RunDir
+from scaling.run.interrupt import leaving_when_asked
+from scaling.run.lease import Lease, LeaseHeld, LeaseLost
+from scaling.run.record import RunDir
 from scaling.sweep import RunSpec
 from scaling.sweep.protocol import AGAIN, BAD_INPUT, DONE, ELSEWHERE, END, FAILED, NO_PARENT
 from scaling.sweep.survey import branch_point, look, waits_for_parent
+from scaling.training.prepare import RunArgs
 
 
 def execute(out: pathlib.Path, spec: RunSpec, args: RunArgs) -> int:
@@ -33,8 +33,8 @@ def execute(out: pathlib.Path, spec: RunSpec, args: RunArgs) -> int:
 
     args: as for an ordinary run; workdir, parent and keep_steps are filled in here.
     """
-    from scaling.branch import ParentNotReadyError
-    from scaling.train import train
+    from scaling.run.branch import ParentNotReadyError
+    from scaling.training.train import train
 
     workdir = out / "runs" / spec.run_id
     before = look(out, spec.run_id).attempt

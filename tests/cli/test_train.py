@@ -10,7 +10,7 @@ import pytest
 
 from scaling.cli import main
 from scaling.cli.flags import load_run_config
-from scaling.record import read_metrics, read_record
+from scaling.run.record import read_metrics, read_record
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 CONFIG = f"--config={ROOT}/configs/tiny.py:small"

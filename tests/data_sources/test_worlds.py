@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from scaling.config import DataConfig
-from scaling.data.arithmetic import ALPHABET, Arithmetic, pairs
-from scaling.data.chains import Chains, World, sampled_entropy
 from scaling.data.hashing import bits
-from scaling.data.repeats import Repeats
+from scaling.data.worlds.arithmetic import ALPHABET, Arithmetic, pairs
+from scaling.data.worlds.chains import Chains, World, sampled_entropy
+from scaling.data.worlds.repeats import Repeats
 from scaling.errors import UserError
 
 

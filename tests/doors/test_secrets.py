@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from scaling.cli import main
+from scaling.doors.files import check_orders, stored, write_json, write_orders
 from scaling.errors import UserError
-from scaling.files import check_orders, stored, write_json, write_orders
-from scaling.record import read_record
+from scaling.run.record import read_record
 from scaling.sweep import read_sweep, snapshot
 from scaling.sweep.logs import redacted
 from scaling.sweep.withheld import VARIABLE

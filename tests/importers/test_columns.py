@@ -10,8 +10,8 @@ from scaling.analysis.fit import fit
 from scaling.analysis.tables.read import as_table
 from scaling.cli import main
 from scaling.errors import UserError
-from scaling.importers.columns import NEEDED, is_ours, to_records
-from scaling.record import STATUSES
+from scaling.interop.columns import NEEDED, is_ours, to_records
+from scaling.run.record import STATUSES
 
 MAP = {"n_params": "size", "n_tokens": "tokens", "loss": "val"}
 

@@ -14,8 +14,8 @@ import pytest
 from scaling.analysis.tables.read import as_table
 from scaling.cli import main
 from scaling.errors import UserError
-from scaling.importers.columns import to_records
-from scaling.importers.wandb import default_mapping, read_project
+from scaling.interop.columns import to_records
+from scaling.interop.wandb import default_mapping, read_project
 
 ANSWERS = json.loads(
     (pathlib.Path(__file__).parents[1] / "data" / "wandb_answers" / "answers.json").read_text()

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scaling.build import make_program
+from scaling.core.build import make_program
 from scaling.errors import UserError
 from scaling.probes.base import Target
 from scaling.probes.generate import cut, generate_until

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from scaling.build import make_program
+from scaling.core.build import make_program
 from scaling.errors import UserError
 from scaling.probes.base import Target
 from scaling.probes.generate import generate_until
@@ -53,7 +53,7 @@ def test_multiple_choice_agrees(byte_model, task_file, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     from lm_eval.api.task import ConfigurableTask
 
-    from scaling.lm_eval_model import ByteLM
+    from scaling.interop.lm_eval import ByteLM
 
     task = ConfigurableTask(
         config={
@@ -102,7 +102,7 @@ def test_rolling_is_what_lm_evals_own_windows_give(byte_model):
     from lm_eval.api.instance import Instance
     from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
-    from scaling.lm_eval_model import ByteLM
+    from scaling.interop.lm_eval import ByteLM
 
     windows = [
         [make_disjoint_window(w) for w in get_rolling_token_windows([*text.encode()], 0, 64, 1)]
@@ -118,7 +118,7 @@ def test_rolling_is_what_lm_evals_own_windows_give(byte_model):
 def generate(model, text, **how):
     from lm_eval.api.instance import Instance
 
-    from scaling.lm_eval_model import ByteLM
+    from scaling.interop.lm_eval import ByteLM
 
     instances = [Instance("generate_until", {}, (text, how), k) for k in range(2)]
     return ByteLM(model).generate_until(instances)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from scaling.config import DataConfig, ObjectiveConfig
-from scaling.data.markov import Markov, _world
 from scaling.data.pipeline import open_pipeline
+from scaling.data.worlds.markov import Markov, _world
 from scaling.objectives.lm import LanguageModel
 from scaling.probes.base import Target
 from scaling.probes.scorer import ScoredModel, batch_rows

@@ -5,9 +5,9 @@ import json
 
 import numpy as np
 
-from scaling.environment import environment
-from scaling.lease import Lease
-from scaling.record import RunDir
+from scaling.machine.environment import environment
+from scaling.run.lease import Lease
+from scaling.run.record import RunDir
 from scaling.sweep import manifest
 from scaling.sweep.manifest import Group, RunSpec, Sweep
 

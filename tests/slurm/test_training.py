@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from scaling.record import read_metrics, read_record
+from scaling.run.record import read_metrics, read_record
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = """\

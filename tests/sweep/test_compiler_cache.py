@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from scaling import accounting, compiler
+from scaling.cost import accounting, compiler
 from tests.helpers import VOCAB, small_config
 
 MODEL = small_config(model={"depth": 3}).model

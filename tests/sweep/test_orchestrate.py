@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
-from scaling.interrupt import SIGNALS
-from scaling.lease import Lease
+from scaling.run.interrupt import SIGNALS
+from scaling.run.lease import Lease
 from scaling.sweep import orchestrate as module
 from scaling.sweep.orchestrate import Orchestrator
 from scaling.sweep.protocol import AGAIN, BAD_INPUT, DONE, ELSEWHERE, FAILED, NO_PARENT

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from scaling import cli, recipe
+from scaling import cli
 from scaling.config import OPTIMIZERS
-from scaling.memory import device_memory
+from scaling.cost.memory import device_memory
+from scaling.recipes import recipe
 from scaling.resolve import resolve
 from scaling.sharding import parse_mesh
 from scaling.sweep import designs, expand

@@ -13,7 +13,7 @@ import pytest
 
 from scaling.cli import main
 from scaling.errors import UserError
-from scaling.record import read_record
+from scaling.run.record import read_record
 from scaling.sweep import read_sweep, snapshot
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from scaling.lease import Lease, seems_held
+from scaling.run.lease import Lease, seems_held
 from scaling.sweep import logs
 from scaling.sweep.survey import counts, look, newest_checkpoint
 from tests.sweep.fakes import spec, write_checkpoint, write_record, write_status
@@ -117,9 +117,7 @@ def test_what_lies_on_disk_is_told_apart(tmp_path):
 
 
 def test_a_dead_process_holds_nothing(tmp_path):
-    code = (
-        "import sys, os; from scaling.lease import Lease; Lease(sys.argv[1]).acquire(); os._exit(9)"
-    )
+    code = "import sys, os; from scaling.run.lease import Lease; Lease(sys.argv[1]).acquire()"
     subprocess.run([sys.executable, "-c", f"{code}; os._exit(9)", str(tmp_path)], check=False)
     assert not seems_held(tmp_path)
 

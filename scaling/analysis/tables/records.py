@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from scaling.analysis.tables.objects import flatten
+from scaling.doors.reading import read_json
+from scaling.doors.shapes import PLACES
 from scaling.errors import UserError
-from scaling.reading import read_json
-from scaling.shapes import PLACES
 
 
 def read_records(directory: Path) -> pd.DataFrame:
