@@ -164,8 +164,8 @@ def chinchilla(model: ModelConfig, vocab_size: int, seq_len: int) -> TokenCost:
     To four decimals it is: only the terms of the layers over 6N, so neither the embedding's nor
     the logits' FLOPs, with V = 32,000, T = 2,048 and an N of one vocabulary matrix, biases, norms
     with gain and bias, and Transformer-XL's relative positions (D^2 + 2D a layer);
-    tests/test_accounting.py has the sum. With both vocabulary terms in, the 73M model would stand
-    at 1.58 instead of 1.03.
+    tests/cost/test_accounting.py has the sum. With both vocabulary terms in, the 73M model would
+    stand at 1.58 instead of 1.03.
     """
     return _trained(sum(chinchilla_terms(model, vocab_size, seq_len).values()))
 

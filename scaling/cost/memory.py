@@ -3,8 +3,8 @@
 Parameters, optimiser state and batches are exact: their shapes and layouts are those that the run
 will have. What a step needs on top is read off its jaxpr (see `scaling.cost.liveness`), so that
 remat, scanning, microbatches and any new model are counted as written, not as a formula of them.
-tests/test_memory.py compares with the compiler's own analysis. On CPU it is an upper bound: there a
-step takes rows as they fit the cache (`scaling.core.step.cache_pieces`).
+tests/cost/test_memory.py compares with the compiler's own analysis. On CPU it is an upper bound:
+there a step takes rows as they fit the cache (`scaling.core.step.cache_pieces`).
 """
 
 import dataclasses

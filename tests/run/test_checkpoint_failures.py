@@ -10,7 +10,7 @@ import pytest
 
 from scaling.run.checkpoint import CheckpointError
 from scaling.run.lease import Lease, LeaseLost
-from tests.checkpoint_cases import (
+from tests.run.checkpoint_cases import (
     abstract,
     assert_same,
     make_state,

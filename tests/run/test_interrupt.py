@@ -16,7 +16,7 @@ from scaling.run.interrupt import ANNOUNCED, EXIT_AGAIN, REQUESTS, SIGNALS, Stop
 from scaling.run.record import read_record, read_status
 from scaling.training.progress import ProgressLine
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 SMALL = [
     f"--config={ROOT}/configs/tiny.py:small",
     "--config.data.name=markov",

@@ -21,7 +21,7 @@ from scaling.sharding import make_mesh, parse_mesh
 from scaling.training.prepare import RunArgs, refuse_what_cannot_fit
 from tests.helpers import small_config
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = f"--config={ROOT}/configs/tiny.py:small"
 GIB = 2**30
 

@@ -15,7 +15,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from scaling.errors import UserError
-from tests.checkpoint_cases import (
+from tests.run.checkpoint_cases import (
     abstract,
     assert_same,
     make_state,

@@ -16,7 +16,7 @@ from scaling.doors.outputs import write_output
 from scaling.doors.spreadsheet import as_it_was, csv_text, frame_text, harmless
 from scaling.report import write as report
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 HOSTILE = [
     "=cmd|'/C calc'!A0", '=HYPERLINK("http://x","y")', "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1",
     "\n=1", "'=1", "''=1", "'tis", "'", "''", "plain", " =1", "-nan", "-", "=", "＝1", "a,b", 'a"b',
