@@ -14,9 +14,11 @@ from typing import Any
 import pandas as pd
 
 from scaling.analysis.clusters import root
+from scaling.analysis.tables.objects import flatten
+from scaling.analysis.tables.records import place_of
 from scaling.errors import UserError
 from scaling.run.record import read_record
-from scaling.sweep.manifest import FILE, read_sweep
+from scaling.sweep.manifest import FILE, read_sweep, run_dict
 from scaling.sweep.survey import look
 
 DEFAULT_LAW = "chinchilla"
@@ -40,7 +42,8 @@ class Group:
 class Run:
     """One planned run. groups: that it belongs to. status: of its record, "unreadable record", or
     one of `survey.STATES`. note: the error or the reason of divergence. trunk: the run_id of the
-    run whose steps it begins with, its own where that is itself."""
+    run whose steps it begins with, its own where that is itself. place: columns of its place in the
+    sweep, group and axis.NAME."""
 
     run_id: str
     name: str
@@ -48,7 +51,7 @@ class Run:
     path: pathlib.Path
     status: str
     trunk: str
-    axes: Mapping[str, Any] = field(default_factory=dict)
+    place: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
     record: Mapping[str, Any] | None = field(default=None, repr=False)
 
@@ -79,14 +82,14 @@ class Study:
         return [run for run in self.runs if group.name in run.groups]
 
     def table(self, group: Group) -> pd.DataFrame:
-        """One row per complete run of a group: the record with dotted columns, `trunk`, `axes.*`.
-        Empty when no run is complete."""
+        """One row per complete run of a group: the record with dotted columns, its place in the
+        sweep (group, axis.NAME), and trunk. Empty when no run is complete."""
         rows = [
-            {**run.record, "trunk": run.trunk, "axes": dict(run.axes)}
+            {**flatten(run.record), **run.place, "trunk": run.trunk}
             for run in self.of(group)
             if run.status == "complete" and run.record
         ]
-        return pd.json_normalize(rows)
+        return pd.DataFrame(rows)
 
 
 def collect(path: str | pathlib.Path, progress=lambda done, total: None) -> Study:
@@ -103,7 +106,7 @@ def collect(path: str | pathlib.Path, progress=lambda done, total: None) -> Stud
         run = _run(path, spec.run_id, path / "runs" / spec.run_id, spec.name)
         groups = spec.groups
         trunk = root(spec.run_id, parents)
-        runs.append(replace(run, groups=groups, trunk=trunk, axes=spec.axes))
+        runs.append(replace(run, groups=groups, trunk=trunk, place=place_of(run_dict(spec))))
         progress(k + 1, len(sweep.runs))
     groups = tuple(
         Group(
