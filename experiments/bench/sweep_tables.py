@@ -18,8 +18,8 @@ import tempfile
 import time
 
 from scaling.resolve import default_config, resolve, to_dict
-from scaling.sweep import RunSpec, Sweep, write_sweep
-from scaling.sweep.manifest import Group
+from scaling.sweep import PlannedRun, Sweep, write_sweep
+from scaling.sweep.definition import Group
 from scaling.training.prepare import RunArgs
 from scaling.training.train import train
 
@@ -80,7 +80,7 @@ def build(out: pathlib.Path, n: int) -> None:
     record = json.loads((out / "model" / "record.json").read_text())
     status = json.loads((out / "model" / "status.json").read_text())
     cost = {"n_params": 1, "n_tokens": 1, "n_steps": 2, "flops": 1.0, "flops_own": 1.0}
-    spec = RunSpec("", "run", "g", {}, to_dict(frozen), cost)
+    spec = PlannedRun("", "run", "g", {}, to_dict(frozen), cost)
     specs = [
         dataclasses.replace(spec, run_id=f"{i:016x}", name=f"run{i}", axes={"seed": i})
         for i in range(n)

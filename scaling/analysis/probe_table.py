@@ -20,7 +20,7 @@ from scaling.analysis.tables.records import read_places
 from scaling.analysis.tables.status import is_complete
 from scaling.analysis.tables.units import FRACTION
 from scaling.doors.reading import read_json
-from scaling.doors.shapes import FACTS, PROBE
+from scaling.doors.schemas import FACTS, PROBE
 from scaling.errors import UserError
 
 _FACTS = ("run_id", "name", "n_params", "n_tokens", "flops", "loss")

@@ -12,7 +12,7 @@ from scaling.analysis.region import Region
 from scaling.analysis.result import Basin, Interval, Result
 from scaling.doors import reading
 from scaling.doors.files import dump
-from scaling.doors.shapes import MAYBE
+from scaling.doors.schemas import MAYBE
 from scaling.errors import UserError
 
 _ENTRY = {"value": MAYBE, "se": MAYBE, "ci95": (None, [MAYBE]), "identified": bool}

@@ -71,7 +71,7 @@ def _run(out: pathlib.Path, args: argparse.Namespace) -> int:
         os.sched_setaffinity(0, {int(core) for core in args.cores.split(",")})
     # The output of runs goes to their logs; the answers go where stdout was.
     answers = os.fdopen(os.dup(1), "w")
-    from scaling.sweep.manifest import read_sweep
+    from scaling.sweep.definition import read_sweep
     from scaling.sweep.settings import read_settings
 
     sweep, settings = read_sweep(out), read_settings(out)
@@ -93,9 +93,9 @@ def _run(out: pathlib.Path, args: argparse.Namespace) -> int:
     if args.run_id != "-":
         return worker.execute(out, specs[0], run_args)
 
-    def run_logged(spec) -> int:
-        with logs.logged(out, spec.run_id):
-            return worker.execute(out, spec, run_args)
+    def run_logged(planned) -> int:
+        with logs.logged(out, planned.run_id):
+            return worker.execute(out, planned, run_args)
 
     def answer(text: str) -> None:
         answers.write(text)

@@ -37,7 +37,7 @@ def runs(argv: list[str]) -> int:
     args = p.parse_args(argv)
 
     from scaling.doors.outputs import check_output, write_output
-    from scaling.sweep.manifest import read_sweep
+    from scaling.sweep.definition import read_sweep
     from scaling.sweep.rows import rows
 
     writers = {"--csv": (args.csv, csv_text), "--parquet": (args.parquet, _to_parquet)}

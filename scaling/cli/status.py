@@ -59,10 +59,10 @@ def status(argv: list[str]) -> int:
 
 def run_names(out: pathlib.Path) -> dict[str, str]:
     """{run_id: name} of a sweep; of the run directories where sweep.json is missing. UserError."""
-    from scaling.sweep.manifest import read_sweep
+    from scaling.sweep.definition import read_sweep
 
     if (out / "sweep.json").exists():
-        return {spec.run_id: spec.name for spec in read_sweep(out).runs}
+        return {planned.run_id: planned.name for planned in read_sweep(out).runs}
     try:
         found = sorted(path.name for path in (out / "runs").iterdir() if path.is_dir())
     except OSError:

@@ -30,10 +30,10 @@ def make_programs(config: RunConfig, vocab_size: int, mesh: Mesh) -> Programs:
 
     Call it inside `sharding.use_mesh(mesh)`. Raises UserError as `make_program` does.
     """
-    return _make(shape_of(config), vocab_size, mesh)
+    return _make(traced_part(config), vocab_size, mesh)
 
 
-def shape_of(config: RunConfig) -> RunConfig:
+def traced_part(config: RunConfig) -> RunConfig:
     """`config` with everything at its default that the programs take as input or never see.
 
     The programs are made from this one, so what is left out here cannot get into them.

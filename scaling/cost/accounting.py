@@ -51,7 +51,7 @@ class TokenCost(NamedTuple):
     training: float
 
 
-class Shape(NamedTuple):
+class Sizes(NamedTuple):
     """A model's sizes with every "derive it" resolved."""
 
     D: int
@@ -63,10 +63,10 @@ class Shape(NamedTuple):
     n_mlp_matrices: int
 
 
-def shape(model: ModelConfig) -> Shape:
+def sizes(model: ModelConfig) -> Sizes:
     """The sizes of the transformer that `model` describes."""
     assert model.name == "transformer", f"no closed form for model {model.name!r}"
-    return Shape(
+    return Sizes(
         D=model.width,
         L=model.depth,
         H=model.n_heads,
@@ -82,7 +82,7 @@ def param_counts(model: ModelConfig, vocab_size: int, seq_len: int) -> dict[str,
 
     A tied head has none of its own. Norms have a gain and no bias.
     """
-    s = shape(model)
+    s = sizes(model)
     per_layer_gains = 2 * s.D + (2 * s.K if model.qk_norm else 0)
     counts = {
         "embedding": vocab_size * s.D,
@@ -176,7 +176,7 @@ def chinchilla_terms(model: ModelConfig, vocab_size: int, seq_len: int) -> dict[
     Fewer key/value heads and a third MLP matrix, which the paper does not have, count as what
     they are: products of their real sizes.
     """
-    s, T = shape(model), seq_len
+    s, T = sizes(model), seq_len
     return {
         "embedding": 2.0 * vocab_size * s.D,
         "qkv": 2.0 * s.L * s.D * s.K * (s.H + 2 * s.G),
@@ -208,12 +208,12 @@ def causal(model: ModelConfig, vocab_size: int, seq_len: int) -> TokenCost:
 
 
 def _weight_products(model: ModelConfig, vocab_size: int) -> float:
-    s = shape(model)
+    s = sizes(model)
     layer = 2 * s.D * s.K * (s.H + s.G) + s.n_mlp_matrices * s.D * s.F
     return 2.0 * (s.L * layer + s.D * vocab_size)
 
 
 def _attention_products(model: ModelConfig, seq_len: int) -> float:
     """Logits and weighted sum: 2 products of T x K per head and query."""
-    s = shape(model)
+    s = sizes(model)
     return 2.0 * s.L * 2 * seq_len * s.K * s.H

@@ -78,7 +78,7 @@ class Pipeline:
         self.fingerprint: dict[str, Any] = {
             "order_version": _ORDER_VERSION,
             "data": to_dict(data),
-            "manifest": source.manifest,
+            "content_hash": source.content_hash,
             "vocab_size": source.vocab_size,
             "documents": source.facts.get("documents"),
             "batch_size": batch_size,
@@ -142,7 +142,7 @@ class Pipeline:
             "entropy_rate": self.entropy_rate,
             "entropy_bounds": self._source.entropy_bounds,
             "row_entropy": self.row_entropy,
-            "manifest": self._source.manifest,
+            "content_hash": self._source.content_hash,
         }
         return {key: value for key, value in out.items() if value is not None}
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import scaling
 from scaling.doors.reading import read_json
-from scaling.doors.shapes import SNAPSHOT
+from scaling.doors.schemas import SNAPSHOT
 
 # Beside a copy of the package: the facts of the tree it was copied from.
 SNAPSHOT_FACTS = "scaling-snapshot.json"

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from scaling.config import OptimConfig, spec
+from scaling.config import OptimConfig, option
 from scaling.doors.limits import memory_bytes, refuse_beyond
 from scaling.durations import Duration, Rates
 from scaling.errors import UserError
@@ -139,7 +139,7 @@ class Cosine(Schedule):
 class InverseSqrt(Schedule):
     """1 / sqrt(step), never below `final` (Vaswani et al. 2017, arXiv 1706.03762, eq. 3)."""
 
-    timescale: Duration = spec(
+    timescale: Duration = option(
         Duration(0, "steps"), "steps t in sqrt(t / (t + steps after warm-up)); 0: the warm-up"
     )
 
@@ -156,8 +156,8 @@ class WSD(Schedule):
     or decayed from any point (unless the warm-up is a share of the run).
     """
 
-    decay: Duration = spec(Duration(20, "%"), "length of the decay at the end")
-    shape: str = spec("1-sqrt", "form of the decay", choices=("linear", "cosine", "1-sqrt"))
+    decay: Duration = option(Duration(20, "%"), "length of the decay at the end")
+    shape: str = option("1-sqrt", "form of the decay", choices=("linear", "cosine", "1-sqrt"))
 
     def check(self, n: int, warmup: int, length: Length) -> None:
         decay = length(self.decay, "wsd.decay")

@@ -16,7 +16,7 @@ from scaling.config import ProbeConfig
 from scaling.data.hashing import key_of
 from scaling.doors.files import stored
 from scaling.doors.reading import read_json
-from scaling.doors.shapes import PROBE
+from scaling.doors.schemas import PROBE
 from scaling.durations import Rates
 from scaling.errors import UserError
 from scaling.probes.base import Target

@@ -17,28 +17,28 @@ import ml_collections
 from scaling.durations import Duration
 from scaling.errors import UserError, unknown
 
-Settings = dict[str, Any]
-
 
 class Recipe(Protocol):
-    """The rules of a recipe. Settings are sections and fields of the config."""
+    """The rules of a recipe. dict[str, Any] are sections and fields of the config."""
 
     width_step: int
     """Widths are multiples of this, a whole number of heads."""
 
-    def shape(self, width: int) -> Settings:
+    def shape(self, width: int) -> dict[str, Any]:
         """The model section at this width."""
         ...
 
-    def deep(self, depth: int) -> Settings:
+    def deep(self, depth: int) -> dict[str, Any]:
         """The model section at this depth. Raises UserError where depth is not a dial."""
         ...
 
-    def family(self, width: int) -> Iterator[Settings]:
+    def family(self, width: int) -> Iterator[dict[str, Any]]:
         """Model sections of this width that a parameter target may choose from."""
         ...
 
-    def training(self, model: Settings, n: int, length: Duration, seq_len: int) -> Settings:
+    def training(
+        self, model: dict[str, Any], n: int, length: Duration, seq_len: int
+    ) -> dict[str, Any]:
         """The optim and train sections for N = n and this length of training."""
         ...
 
@@ -88,7 +88,7 @@ def settings(
     width: int | None = None,
     depth: int | None = None,
     params: float | None = None,
-) -> Settings:
+) -> dict[str, Any]:
     """The sections model, optim and train that the recipe sets.
 
     Exactly one of `width`, `depth` and `params` sets the size; `params` takes the achievable shape
@@ -113,7 +113,7 @@ def settings(
     return {"model": model, **training}
 
 
-def governed(name: str) -> Settings:
+def governed(name: str) -> dict[str, Any]:
     """Sections and fields that the recipe sets, with the values of a model of width 1,024."""
     return settings(name, width=1024, duration="1B tokens", seq_len=1024)
 
@@ -124,7 +124,7 @@ def _find(name: str) -> Recipe:
     return RECIPES[name]()
 
 
-def _choose_shape(name: str, recipe: Recipe, dial: str, value: float) -> Settings:
+def _choose_shape(name: str, recipe: Recipe, dial: str, value: float) -> dict[str, Any]:
     if dial == "params":
         return _nearest(name, recipe, value)
     if value != int(value):
@@ -138,7 +138,7 @@ def _choose_shape(name: str, recipe: Recipe, dial: str, value: float) -> Setting
     return shape
 
 
-def _nearest(name: str, recipe: Recipe, target: float) -> Settings:
+def _nearest(name: str, recipe: Recipe, target: float) -> dict[str, Any]:
     """The shape of the recipe's family whose N is nearest to `target` in ratio."""
     best, best_distance, width = None, math.inf, recipe.width_step
     while True:
@@ -186,7 +186,7 @@ class OneDepth:
 
     width_step = 8
 
-    def shape(self, width: int, depth: int = 3) -> Settings:
+    def shape(self, width: int, depth: int = 3) -> dict[str, Any]:
         return {
             "depth": depth,
             "width": width,
@@ -201,13 +201,15 @@ class OneDepth:
             "tied": False,
         }
 
-    def deep(self, depth: int) -> Settings:
+    def deep(self, depth: int) -> dict[str, Any]:
         raise UserError(f"recipe 'one_depth' has 3 layers; set width or params, not {depth=}")
 
-    def family(self, width: int) -> Iterator[Settings]:
+    def family(self, width: int) -> Iterator[dict[str, Any]]:
         yield self.shape(width)
 
-    def training(self, model: Settings, n: int, length: Duration, seq_len: int) -> Settings:
+    def training(
+        self, model: dict[str, Any], n: int, length: Duration, seq_len: int
+    ) -> dict[str, Any]:
         # Found by grid at widths 16 to 64; the exponent is an interpolation, not a theory.
         peak = 0.02 * (32 / model["width"]) ** 0.25
         return {
@@ -241,7 +243,7 @@ class StepLaw:
     width_step = 64
     smallest = 1_000_000
 
-    def shape(self, width: int, depth: int | None = None) -> Settings:
+    def shape(self, width: int, depth: int | None = None) -> dict[str, Any]:
         return {
             # 64 channels a layer, the middle of the flat region of Kaplan et al. 2020, figure 5;
             # theory would let depth grow with the logarithm of width (Levine et al. 2020,
@@ -261,16 +263,18 @@ class StepLaw:
             "tied": False,
         }
 
-    def deep(self, depth: int) -> Settings:
+    def deep(self, depth: int) -> dict[str, Any]:
         return self.shape(64 * depth, depth)
 
-    def family(self, width: int) -> Iterator[Settings]:
+    def family(self, width: int) -> Iterator[dict[str, Any]]:
         """Depths within a factor of about 1.5 of the aspect rule, where the loss hardly changes."""
         usual = width / 64
         for depth in range(max(1, math.ceil(usual / 1.5)), max(1, math.floor(usual * 1.5)) + 1):
             yield self.shape(width, depth)
 
-    def training(self, model: Settings, n: int, length: Duration, seq_len: int) -> Settings:
+    def training(
+        self, model: dict[str, Any], n: int, length: Duration, seq_len: int
+    ) -> dict[str, Any]:
         if n < self.smallest:
             raise UserError(
                 f"recipe 'step_law': {n} parameters are far below what its learning-rate rule was "
@@ -301,12 +305,14 @@ class Kaplan(StepLaw):
     a replication wants to see, and a reason not to use it otherwise.
     """
 
-    def shape(self, width: int, depth: int | None = None) -> Settings:
+    def shape(self, width: int, depth: int | None = None) -> dict[str, Any]:
         shape = super().shape(width, depth)
         plain = {"activation": "gelu", "norm": "layernorm", "position": "learned"}
         return shape | plain | {"mlp_ratio": 4.0}
 
-    def training(self, model: Settings, n: int, length: Duration, seq_len: int) -> Settings:
+    def training(
+        self, model: dict[str, Any], n: int, length: Duration, seq_len: int
+    ) -> dict[str, Any]:
         peak = 0.003239 - 0.0001395 * math.log(n)
         if peak <= 0:
             raise UserError(f"recipe 'kaplan': eq. D.1 has no learning rate for N = {n}")
@@ -335,14 +341,16 @@ class MuP(OneDepth):
     base_width = 32
     peak_lr = 2**-6
 
-    def shape(self, width: int, depth: int = 3) -> Settings:
+    def shape(self, width: int, depth: int = 3) -> dict[str, Any]:
         muP = {"parametrization": "mup", "base_width": self.base_width, "base_depth": 3}
         return super().shape(width, depth) | muP
 
-    def deep(self, depth: int) -> Settings:
+    def deep(self, depth: int) -> dict[str, Any]:
         return self.shape(self.base_width, depth)
 
-    def training(self, model: Settings, n: int, length: Duration, seq_len: int) -> Settings:
+    def training(
+        self, model: dict[str, Any], n: int, length: Duration, seq_len: int
+    ) -> dict[str, Any]:
         settings = super().training(model, n, length, seq_len)
         settings["optim"] |= {"name": "adamw", "peak_lr": self.peak_lr}
         return settings

@@ -18,14 +18,14 @@ from scaling.analysis.tables.objects import flatten
 from scaling.analysis.tables.records import place_of
 from scaling.errors import UserError
 from scaling.run.record import read_record
-from scaling.sweep.manifest import FILE, read_sweep, run_dict
+from scaling.sweep.definition import FILE, read_sweep, run_dict
 from scaling.sweep.survey import look
 
 DEFAULT_LAW = "chinchilla"
 
 
 @dataclass(frozen=True)
-class Group:
+class Chapter:
     """Runs that one law or one emergence chart is about. key: of file names and anchors, letters,
     digits and hyphens only. fit_where: conditions on the table; holdout: "largest COLUMN",
     conditions, or None."""
@@ -65,7 +65,7 @@ class Study:
     sweep_id: str
     created: str | None
     code: Mapping[str, Any]
-    groups: tuple[Group, ...]
+    groups: tuple[Chapter, ...]
     runs: tuple[Run, ...]
 
     @property
@@ -77,11 +77,11 @@ class Study:
         """How many runs there are of each status."""
         return Counter(run.status for run in self.runs)
 
-    def of(self, group: Group) -> list[Run]:
+    def of(self, group: Chapter) -> list[Run]:
         """The runs of a group, in the order of the sweep."""
         return [run for run in self.runs if group.name in run.groups]
 
-    def table(self, group: Group) -> pd.DataFrame:
+    def table(self, group: Chapter) -> pd.DataFrame:
         """One row per complete run of a group: the record with dotted columns, its place in the
         sweep (group, axis.NAME), and trunk. Empty when no run is complete."""
         rows = [
@@ -100,16 +100,16 @@ def collect(path: str | pathlib.Path, progress=lambda done, total: None) -> Stud
     if not (path / FILE).exists():
         return _loose(path, progress)
     sweep = read_sweep(path)
-    parents = {spec.run_id: spec.parent and spec.parent.run_id for spec in sweep.runs}
+    parents = {planned.run_id: planned.parent and planned.parent.run_id for planned in sweep.runs}
     runs = []
-    for k, spec in enumerate(sweep.runs):
-        run = _run(path, spec.run_id, path / "runs" / spec.run_id, spec.name)
-        groups = spec.groups
-        trunk = root(spec.run_id, parents)
-        runs.append(replace(run, groups=groups, trunk=trunk, place=place_of(run_dict(spec))))
+    for k, planned in enumerate(sweep.runs):
+        run = _run(path, planned.run_id, path / "runs" / planned.run_id, planned.name)
+        groups = planned.groups
+        trunk = root(planned.run_id, parents)
+        runs.append(replace(run, groups=groups, trunk=trunk, place=place_of(run_dict(planned))))
         progress(k + 1, len(sweep.runs))
     groups = tuple(
-        Group(
+        Chapter(
             name=name,
             key=_key(name, k),
             title=group.title or name,
@@ -144,7 +144,7 @@ def _loose(path: pathlib.Path, progress) -> Study:
     for k, directory in enumerate(directories):
         runs.append(_run(directory.parent.parent, directory.name, directory, directory.name))
         progress(k + 1, len(directories))
-    group = Group("runs", "runs", "All runs", DEFAULT_LAW)
+    group = Chapter("runs", "runs", "All runs", DEFAULT_LAW)
     return Study(path, path.resolve().name, "", None, {}, (group,), tuple(runs))
 
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from scaling.doors.files import differences, dump, stored, sync_directory, write_atomic, write_json
 from scaling.doors.reading import Missing, loads, read_json
-from scaling.doors.shapes import CONFIG, FACTS, STATUS
+from scaling.doors.schemas import CONFIG, FACTS, STATUS
 from scaling.errors import UserError
 from scaling.resolve import without_observers
 from scaling.run.lease import Lease

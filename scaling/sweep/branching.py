@@ -18,7 +18,7 @@ from scaling.errors import UserError
 from scaling.optim.schedules import branch_step
 from scaling.resolve import identity, to_dict
 from scaling.run.branch import TAIL, without_tail
-from scaling.sweep.manifest import Parent
+from scaling.sweep.definition import Parent
 
 # What makes a run the run it is: its identity, section by section.
 _FIELDS = tuple(identity(RunConfig()))

@@ -4,8 +4,8 @@ import collections
 from collections.abc import Iterable
 from typing import Any
 
+from scaling.sweep.definition import Sweep
 from scaling.sweep.designs import CHINCHILLA_RATIO
-from scaling.sweep.manifest import Sweep
 
 # A power law with exponent 0.3 falls by a third over this range; less drowns in noise.
 MIN_RANGE = 4.0

@@ -19,7 +19,7 @@ class DataFacts(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Shape:
+class ModelCost:
     """Of a model on a vocabulary and a row length: parameters by group, FLOPs per token by name."""
 
     params: dict[str, int]
@@ -32,16 +32,16 @@ class Pricer:
     def __init__(self, vocab_size: int | None = None, cache_dir: pathlib.Path | None = None):
         self._vocab_size, self._cache_dir = vocab_size, cache_dir
         self.data = functools.cache(self._data)
-        self._shape = functools.cache(_shape)
+        self._model_cost = functools.cache(_model_cost)
 
-    def shape(self, config: RunConfig) -> Shape:
+    def model_cost(self, config: RunConfig) -> ModelCost:
         """Raises UserError when the data source cannot be opened."""
         vocab_size = self.data(config.data).vocab_size
-        return self._shape(config.model, vocab_size, config.data.seq_len)
+        return self._model_cost(config.model, vocab_size, config.data.seq_len)
 
     def rates(self, config: RunConfig) -> Rates:
         """What turns durations of this run into steps; as `scaling.training.prepare` finds it."""
-        shape = self.shape(config)
+        shape = self.model_cost(config)
         return Rates(
             tokens_per_step=config.train.batch_size * config.data.seq_len,
             unique_tokens=self.data(config.data).unique_tokens,
@@ -80,9 +80,9 @@ class Pricer:
         return DataFacts(pipeline.vocab_size, pipeline.unique_tokens)
 
 
-def _shape(model: ModelConfig, vocab_size: int, seq_len: int) -> Shape:
+def _model_cost(model: ModelConfig, vocab_size: int, seq_len: int) -> ModelCost:
     costs = {
         name: accounting.token_cost(model, name, vocab_size, seq_len).training
         for name in accounting.CLOSED_FORMS
     }
-    return Shape(accounting.param_counts(model, vocab_size, seq_len), costs)
+    return ModelCost(accounting.param_counts(model, vocab_size, seq_len), costs)

@@ -20,7 +20,7 @@ from scaling.errors import UserError, unknown
 from scaling.machine.hardware import DEVICE_BYTES, PEAK_BFLOAT16, measured_matmul_rate
 from scaling.sweep.checks import warnings
 from scaling.sweep.costs import Pricer
-from scaling.sweep.manifest import RunSpec, Sweep
+from scaling.sweep.definition import PlannedRun, Sweep
 
 # Share of the matmul rate that training reaches: seen on 2 cores with models of 9k to 150k
 # parameters (8 minutes where this says 8). Good programs on large GPUs reach more.
@@ -128,7 +128,7 @@ def _totals(rows: list[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def _seconds(run: RunSpec, per_token: Mapping[str, float], own: float) -> float:
+def _seconds(run: PlannedRun, per_token: Mapping[str, float], own: float) -> float:
     """Matrix products that the run itself multiplies; over FLOP/s, seconds."""
     return per_token[accounting.UTILISATION_CONVENTION] * run.cost["n_tokens"] * own
 
@@ -172,7 +172,7 @@ def _memory(
 
 def _numbers_per_token(model: Any, vocab_size: int, seq_len: int, ways: int) -> float:
     """Float32 numbers a step keeps per token. Coefficients by traces of scaling.cost.memory."""
-    s = accounting.shape(model)
+    s = accounting.sizes(model)
     short = model.dtype == "bfloat16"
     scores = 0.0 if model.attention in ("blocked", "cudnn") else 1.2 * s.H * seq_len
     layer = 12 * s.D + (2 * s.n_mlp_matrices * s.F + scores) / ways

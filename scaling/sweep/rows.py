@@ -8,7 +8,7 @@ from scaling.analysis.tables.records import place_of
 from scaling.doors.reading import Missing
 from scaling.errors import UserError
 from scaling.run.record import FINAL_STATUSES, read_facts
-from scaling.sweep.manifest import Sweep, run_dict
+from scaling.sweep.definition import Sweep, run_dict
 from scaling.sweep.survey import look
 
 UNREADABLE = "unreadable record"
@@ -25,13 +25,13 @@ def rows(out: pathlib.Path, sweep: Sweep) -> list[dict[str, Any]]:
     A record that cannot be read, or is of another run, counts as status UNREADABLE.
     """
     out_rows = []
-    for spec in sweep.runs:
+    for planned in sweep.runs:
         row = dict.fromkeys(_FIRST)
-        row |= {"run_id": spec.run_id, "name": spec.name, **place_of(run_dict(spec))}
-        row |= _result(out, spec.run_id)
+        row |= {"run_id": planned.run_id, "name": planned.name, **place_of(run_dict(planned))}
+        row |= _result(out, planned.run_id)
         if row["status"] not in FINAL_STATUSES:
             # What it will be, so that a table of a sweep under way can be read.
-            row["n_params"] = spec.cost.get("n_params")
+            row["n_params"] = planned.cost.get("n_params")
         out_rows.append(row)
     return out_rows
 

@@ -21,7 +21,7 @@ import scaling
 from scaling.doors.files import sync_directory, write_json
 from scaling.doors.reading import read_json
 from scaling.doors.redact import redact
-from scaling.doors.shapes import SNAPSHOT
+from scaling.doors.schemas import SNAPSHOT
 from scaling.errors import UserError
 from scaling.machine.environment import SNAPSHOT_FACTS, code, git, source_hash
 

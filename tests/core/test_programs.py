@@ -8,7 +8,7 @@ import pytest
 
 from scaling.config import OPTIMIZERS, SCHEDULES
 from scaling.core.build import abstract_batch, make_program
-from scaling.core.programs import make_programs, shape_of
+from scaling.core.programs import make_programs, traced_part
 from scaling.core.step import make_train_steps
 from scaling.durations import Duration
 from scaling.resolve import resolve
@@ -65,7 +65,7 @@ def test_what_is_left_out_of_the_shape_is_not_in_the_program(optimizer):
     optim = {"peak_lr": 0.123, "schedule": {"name": schedule}}
     kept = {"weight_decay": 0.1, "clip_norm": 0.5, "skip_nonfinite": True}
     settings = config(optimizer, optim=optim | kept, objective={"z_loss": 0.1}, **INPUTS)
-    assert program_text(settings) == program_text(shape_of(settings))
+    assert program_text(settings) == program_text(traced_part(settings))
 
 
 def test_runs_of_one_shape_share_and_others_do_not():
@@ -88,8 +88,8 @@ def test_runs_of_one_shape_share_and_others_do_not():
 def test_a_field_that_is_new_counts_until_somebody_says_otherwise():
     settings = config("adamw")
     kept = dataclasses.replace(settings, optim=dataclasses.replace(settings.optim, clip_norm=0.5))
-    assert shape_of(kept).optim.clip_norm == 0.5
+    assert traced_part(kept).optim.clip_norm == 0.5
     longer = dataclasses.replace(
         settings, train=dataclasses.replace(settings.train, duration=Duration(9, "steps"))
     )
-    assert shape_of(longer) == shape_of(settings)
+    assert traced_part(longer) == traced_part(settings)

@@ -46,7 +46,7 @@ def test_stats_as_text_and_json(config, capsys):
     assert stats["source"] == "text"
     assert sum(stats["documents"].values()) == 40
     assert main(["data", "stats", config]) == 0
-    assert stats["manifest"] in capsys.readouterr().out
+    assert stats["content_hash"] in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -76,12 +76,12 @@ def swept(tmp_path_factory):
 
 def test_a_sweep_of_secrets_is_trained_and_none_is_left(swept):
     out, _ = swept
-    spec = read_sweep(out).runs[0]
-    record = read_record(out / "runs" / spec.run_id)
+    planned = read_sweep(out).runs[0]
+    record = read_record(out / "runs" / planned.run_id)
     assert record["status"] == "complete"
     assert record["probes"]["ask"]["groups"]
     assert "[redacted]" in json.dumps(record["config"])
-    assert list((out / "runs" / spec.run_id / "checkpoints").glob("*/host.json"))
+    assert list((out / "runs" / planned.run_id / "checkpoints").glob("*/host.json"))
     assert_clean(out, KEY, PASSWORD, TOKEN)
 
 
@@ -94,14 +94,14 @@ def test_the_same_command_finds_it_done_and_nothing_changed(swept, capsys):
 
 
 def test_a_run_that_was_not_handed_its_secret_says_so(swept, monkeypatch):
-    spec = read_sweep(swept[0]).runs[0]
+    planned = read_sweep(swept[0]).runs[0]
     monkeypatch.delenv(VARIABLE, raising=False)
     with pytest.raises(UserError, match=r"data\.text\.paths.* held a secret.*scaling sweep"):
-        _ = spec.config
-    other = {"data.text.paths": {spec.run_id: ["other.txt"]}}
+        _ = planned.config
+    other = {"data.text.paths": {planned.run_id: ["other.txt"]}}
     monkeypatch.setenv(VARIABLE, json.dumps(other))
     with pytest.raises(UserError, match="held a secret"):
-        _ = spec.config
+        _ = planned.config
 
 
 @pytest.mark.parametrize("options", [["--prepare"], ["--launcher=skypilot"]])

@@ -6,7 +6,7 @@ The fields come from the schema and the shapes, so a field of tomorrow is covere
 import copy
 import json
 
-from scaling.doors.shapes import PROBE, SWEEP
+from scaling.doors.schemas import PROBE, SWEEP
 from scaling.run.record import schema, schema_fault
 from tests.report import synthetic
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from scaling.analysis.tables.objects import flatten
 from scaling.doors.reading import read_json
-from scaling.doors.shapes import PLACES
+from scaling.doors.schemas import PLACES
 from scaling.errors import UserError
 
 

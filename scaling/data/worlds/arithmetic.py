@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scaling.config import DataConfig, spec
+from scaling.config import DataConfig, option
 from scaling.data.hashing import mix
 from scaling.data.source import OpenSource
 from scaling.data.worlds.episodes import below, open_episodes, uniforms
@@ -26,8 +26,8 @@ _HELD_OUT = 10  # one pair in so many
 
 @dataclasses.dataclass(frozen=True)
 class Arithmetic:
-    digits: int = spec(2, "digits of each number", low=1, high=3)
-    scratchpad: float = spec(0.5, "share of rows that show the working", low=0.0, high=1.0)
+    digits: int = option(2, "digits of each number", low=1, high=3)
+    scratchpad: float = option(0.5, "share of rows that show the working", low=0.0, high=1.0)
 
     def open(self, data: DataConfig, *, seed: int, cache: Path) -> OpenSource:
         """Raises UserError when a row does not hold one problem."""
@@ -44,8 +44,8 @@ class Arithmetic:
             row_entropy=world.row_entropy(),
         )
 
-    def world(self, data: DataConfig) -> "World":
-        world = World(self.digits, self.scratchpad, data.seq_len)
+    def world(self, data: DataConfig) -> "ArithmeticWorld":
+        world = ArithmeticWorld(self.digits, self.scratchpad, data.seq_len)
         if world.n_problems(True) < 1:
             raise UserError(
                 f"data.seq_len={data.seq_len} does not hold a problem, "
@@ -63,7 +63,7 @@ def pairs(digits: int, held_out: bool) -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True)
-class World:
+class ArithmeticWorld:
     """Shapes: R rows, N problems, L characters of a problem, D digits."""
 
     digits: int

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scaling.config import DataConfig, spec
+from scaling.config import DataConfig, option
 from scaling.data.hashing import bits, key_of
 from scaling.data.source import OpenSource
 from scaling.data.worlds.episodes import open_episodes, uniforms
@@ -23,7 +23,7 @@ _N_SAMPLED = 8192
 
 @dataclasses.dataclass(frozen=True)
 class Chains:
-    n_symbols: int = spec(3, "symbols V", low=2, high=64)
+    n_symbols: int = option(3, "symbols V", low=2, high=64)
 
     def open(self, data: DataConfig, *, seed: int, cache: Path) -> OpenSource:
         """row_entropy is a sampled mean of exact conditional entropies; its standard error is in
@@ -41,12 +41,12 @@ class Chains:
             row_entropy=floor,
         )
 
-    def world(self, data: DataConfig) -> "World":
-        return World(self.n_symbols, data.seq_len)
+    def world(self, data: DataConfig) -> "ChainsWorld":
+        return ChainsWorld(self.n_symbols, data.seq_len)
 
 
 @dataclasses.dataclass(frozen=True)
-class World:
+class ChainsWorld:
     n_symbols: int
     seq_len: int
 
@@ -85,7 +85,7 @@ class World:
 
 
 @functools.lru_cache(maxsize=8)
-def sampled_entropy(world: World) -> tuple[float, float]:
+def sampled_entropy(world: ChainsWorld) -> tuple[float, float]:
     """(mean over documents and targets of the entropy of Bayes' prediction, its standard error)."""
     per_row = []
     for at in range(0, _N_SAMPLED, 1024):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scaling.config import DataConfig, spec
+from scaling.config import DataConfig, option
 from scaling.data.hashing import bits, key_of
 from scaling.data.source import OpenSource
 from scaling.data.worlds.episodes import below, open_episodes, permutations, uniforms
@@ -36,11 +36,11 @@ class Cipher:
     Where there is no instruction two pads fill the row; they do not count as predictions.
     """
 
-    n_symbols: int = spec(8, "symbols V of the alphabet", low=2, high=10)
-    n_known: int = spec(1024, "ciphers C that come back", low=1, high=65_536)
-    zipf: float = spec(1.0, "P(known cipher of rank r) ~ r^-zipf", low=0.0, high=5.0)
-    novel: float = spec(0.5, "share of documents with a fresh cipher", low=0.0, high=1.0)
-    instructed: float = spec(0.5, "share of known documents with instruction", low=0.0, high=1.0)
+    n_symbols: int = option(8, "symbols V of the alphabet", low=2, high=10)
+    n_known: int = option(1024, "ciphers C that come back", low=1, high=65_536)
+    zipf: float = option(1.0, "P(known cipher of rank r) ~ r^-zipf", low=0.0, high=5.0)
+    novel: float = option(0.5, "share of documents with a fresh cipher", low=0.0, high=1.0)
+    instructed: float = option(0.5, "share of known documents with instruction", low=0.0, high=1.0)
 
     def open(self, data: DataConfig, *, seed: int, cache: Path) -> OpenSource:
         """Raises UserError when seq_len does not hold whole pairs."""
@@ -57,7 +57,7 @@ class Cipher:
             row_entropy=world.row_entropy(),
         )
 
-    def world(self, data: DataConfig) -> "World":
+    def world(self, data: DataConfig) -> "CipherWorld":
         """The world of `data`; `data.seed` draws its known ciphers. Raises UserError."""
         if data.seq_len < 4 or data.seq_len % 2:
             raise UserError(
@@ -73,17 +73,17 @@ class Cipher:
 
 
 @functools.lru_cache(maxsize=4)
-def _world(options: Cipher, seed: int, n_pairs: int) -> "World":
+def _world(options: Cipher, seed: int, n_pairs: int) -> "CipherWorld":
     V, C = options.n_symbols, options.n_known
     key = key_of("cipher", V, C, seed)
     weights = np.arange(1, C + 1, dtype=np.float64) ** -options.zipf
-    return World(
+    return CipherWorld(
         options, n_pairs, permutations(bits(key, np.arange(C), V)), weights / weights.sum()
     )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class World:
+class CipherWorld:
     """table (C, V): the known ciphers, most frequent first; p_known (C,): their probabilities.
 
     Token ids: plain symbols x 0 .. V - 1, cipher symbols y V .. 2 V - 1, then BOS, PAD and the
@@ -211,7 +211,7 @@ def novel_ceiling(V: int, shots: int) -> float:
 
 
 @functools.lru_cache(maxsize=64)
-def _map_entropy(world: World, known: float, size: int) -> float:
+def _map_entropy(world: CipherWorld, known: float, size: int) -> float:
     """Entropy of the cipher's images of `size` distinct symbols, mean over which they are.
 
     The prior over ciphers is `known` Zipf over the table, the rest uniform over all permutations.

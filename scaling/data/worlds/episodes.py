@@ -72,7 +72,7 @@ def open_episodes(
 ) -> OpenSource:
     """Endless training rows of the run's seed, and held-out rows that depend on data.seed only.
 
-    `world` is hashed for the manifest, rounded so that last bits of libm do not matter.
+    `world` is hashed for the content_hash, rounded so that last bits of libm do not matter.
     `entropies` are those of `OpenSource`.
     """
     masked = data.documents == "masked"
@@ -84,8 +84,8 @@ def open_episodes(
         EpisodeRows(draw, n_draws, key, data.seq_len, masked, label, pad)
         for label, key in keys.items()
     )
-    manifest = hashlib.sha256(np.round(world, 6).astype("<f8").tobytes()).hexdigest()
-    return OpenSource(train, validation, vocab_size, manifest, show_ids, facts, **entropies)
+    content_hash = hashlib.sha256(np.round(world, 6).astype("<f8").tobytes()).hexdigest()
+    return OpenSource(train, validation, vocab_size, content_hash, show_ids, facts, **entropies)
 
 
 def uniforms(bits_NR: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scaling.config import DataConfig, spec
+from scaling.config import DataConfig, option
 from scaling.data.hashing import key_of
 from scaling.data.source import OpenSource
 from scaling.data.walk import MAX_EDGES, Walk, open_walk, random_rows
@@ -49,10 +49,10 @@ class HMM:
     sampled sequences and widened by four standard errors, and the better of the two is kept.
     """
 
-    process: str = spec("mess3", "which hidden Markov model", choices=("mess3", "random"))
-    n_states: int = spec(8, "hidden states (random)", low=1, high=1000)
-    vocab_size: int = spec(16, "symbols (random)", low=2, high=65_536)
-    concentration: float = spec(0.3, "Dirichlet parameter (random)", low=1e-4)
+    process: str = option("mess3", "which hidden Markov model", choices=("mess3", "random"))
+    n_states: int = option(8, "hidden states (random)", low=1, high=1000)
+    vocab_size: int = option(16, "symbols (random)", low=2, high=65_536)
+    concentration: float = option(0.3, "Dirichlet parameter (random)", low=1e-4)
 
     def open(self, data: DataConfig, *, seed: int, cache: Path) -> OpenSource:
         """Raises UserError when the table of transitions is too large."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scaling.config import DataConfig, spec
+from scaling.config import DataConfig, option
 from scaling.data.hashing import key_of
 from scaling.data.source import OpenSource
 from scaling.data.walk import MAX_EDGES, Walk, open_walk, random_rows
@@ -31,9 +31,9 @@ class Markov:
     h = sum over contexts c of pi(c) H(P(. | c)), pi the stationary distribution over contexts.
     """
 
-    vocab_size: int = spec(64, "symbols V", low=2, high=65_536)
-    order: int = spec(1, "symbols of context k", low=1, high=20)
-    concentration: float = spec(0.1, "Dirichlet parameter; small is predictable", low=1e-4)
+    vocab_size: int = option(64, "symbols V", low=2, high=65_536)
+    order: int = option(1, "symbols of context k", low=1, high=20)
+    concentration: float = option(0.1, "Dirichlet parameter; small is predictable", low=1e-4)
 
     def open(self, data: DataConfig, *, seed: int, cache: Path) -> OpenSource:
         """Raises UserError when the table of V^(k+1) probabilities is too large."""

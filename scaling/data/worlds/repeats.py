@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scaling.config import DataConfig, spec
+from scaling.config import DataConfig, option
 from scaling.data.source import OpenSource
 from scaling.data.worlds.episodes import below, open_episodes
 from scaling.errors import UserError
@@ -22,9 +22,9 @@ from scaling.errors import UserError
 class Repeats:
     """Blocks of `shortest` to `longest` symbols, each length equally likely."""
 
-    n_symbols: int = spec(32, "symbols V, drawn uniformly", low=2, high=65_534)
-    shortest: int = spec(4, "least length of a block", low=1, high=100_000)
-    longest: int = spec(16, "greatest length of a block", low=1, high=100_000)
+    n_symbols: int = option(32, "symbols V, drawn uniformly", low=2, high=65_534)
+    shortest: int = option(4, "least length of a block", low=1, high=100_000)
+    longest: int = option(16, "greatest length of a block", low=1, high=100_000)
 
     def open(self, data: DataConfig, *, seed: int, cache: Path) -> OpenSource:
         """Raises UserError when a row cannot hold the longest block and its end."""
@@ -40,7 +40,7 @@ class Repeats:
             row_entropy=world.row_entropy(),
         )
 
-    def world(self, data: DataConfig) -> "World":
+    def world(self, data: DataConfig) -> "RepeatsWorld":
         """The world of `data`. Raises UserError."""
         if self.shortest > self.longest:
             raise UserError(
@@ -51,11 +51,11 @@ class Repeats:
                 f"data.seq_len={data.seq_len} does not hold a block of longest={self.longest} and "
                 f"its copy; make it at least {2 * self.longest + 1}"
             )
-        return World(self, data.seq_len)
+        return RepeatsWorld(self, data.seq_len)
 
 
 @dataclasses.dataclass(frozen=True)
-class World:
+class RepeatsWorld:
     """Token ids: symbols 0 .. V - 1, then BOS and SEP."""
 
     options: Repeats

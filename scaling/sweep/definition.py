@@ -15,7 +15,7 @@ from typing import Any
 from scaling.config import RunConfig
 from scaling.doors.files import dump, write_atomic
 from scaling.doors.reading import read_json
-from scaling.doors.shapes import SWEEP
+from scaling.doors.schemas import SWEEP
 from scaling.errors import UserError
 from scaling.resolve import resolve
 from scaling.sweep.withheld import restored
@@ -47,7 +47,7 @@ class Parent:
 
 
 @dataclasses.dataclass(frozen=True)
-class RunSpec:
+class PlannedRun:
     """One run of a sweep.
 
     axes: {axis: value} as written in the config. settings: the resolved config, JSON-ready; runs
@@ -87,7 +87,7 @@ class Sweep:
 
     name: str
     groups: Mapping[str, Group]
-    runs: tuple[RunSpec, ...]
+    runs: tuple[PlannedRun, ...]
     n_duplicates: int = 0
     created: str = ""
     code: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -98,7 +98,7 @@ class Sweep:
         parents = [(r.run_id, r.parent and (r.parent.run_id, r.parent.step)) for r in self.runs]
         return hashlib.sha256(json.dumps(sorted(parents)).encode()).hexdigest()[:16]
 
-    def run(self, run_id: str) -> RunSpec:
+    def run(self, run_id: str) -> PlannedRun:
         """Raises UserError when there is no such run."""
         found = next((r for r in self.runs if r.run_id == run_id), None)
         if found is None:
@@ -168,8 +168,8 @@ def _group(facts: Mapping[str, Any]) -> Group:
     return Group(**{**chosen, "fit_where": tuple(facts["fit_where"])})
 
 
-def _run(facts: Mapping[str, Any]) -> RunSpec:
-    return RunSpec(
+def _run(facts: Mapping[str, Any]) -> PlannedRun:
+    return PlannedRun(
         run_id=facts["run_id"],
         name=facts["name"],
         group=facts["group"],
@@ -197,7 +197,7 @@ def _dump(sweep: Sweep) -> str:
     return f'{dump(head)[:-2]},\n "runs": [\n{lines}\n ]\n}}\n'
 
 
-def run_dict(run: RunSpec) -> dict[str, Any]:
+def run_dict(run: PlannedRun) -> dict[str, Any]:
     """One entry of "runs" in sweep.json."""
     return {
         "run_id": run.run_id,
