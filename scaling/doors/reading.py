@@ -1,15 +1,15 @@
-"""The door for JSON that is read back: whole and of the shape that is needed, or one UserError.
+"""The door for JSON that is read back: whole and of the schema that is needed, or one UserError.
 
 A file that we wrote may come back cut, edited or swapped for another. Whoever reads one says what
-it needs of it as a shape, and meets nothing else:
+it needs of it as a schema, and meets nothing else:
 
     a type, or a tuple of them   str, (str, None), NUMBER; None stands for null
-    {"name": shape, "more?": shape}   an object with these fields, those with ? if they are there
-    {str: shape}                 an object whose values are all of the shape
-    [shape]                      a list of such
+    {"name": schema, "more?": schema}   an object with these fields, those with ? if they are there
+    {str: schema}                 an object whose values are all of the schema
+    [schema]                      a list of such
     object                       anything
 
-Fields that a shape does not name are let through: who added them knows what they are.
+Fields that a schema does not name are let through: who added them knows what they are.
 """
 
 import json
@@ -32,13 +32,13 @@ class Missing(UserError):  # noqa: N818 - often no fault at all
     """There is no such file."""
 
 
-def read_json(path: str | os.PathLike, shape: Any = dict, *, missing: str = "") -> Any:
-    """What the JSON file `path` holds, of `shape`.
+def read_json(path: str | os.PathLike, schema: Any = dict, *, missing: str = "") -> Any:
+    """What the JSON file `path` holds, of `schema`.
 
     missing: what it means that there is no such file. Raises UserError naming file and field:
     Missing for no file, and for everything else that is wrong with it.
     """
-    return loads(read_bytes(path, missing=missing), str(path), shape)
+    return loads(read_bytes(path, missing=missing), str(path), schema)
 
 
 def read_bytes(path: str | os.PathLike, *, missing: str = "") -> bytes:
@@ -57,8 +57,8 @@ def read_bytes(path: str | os.PathLike, *, missing: str = "") -> bytes:
     return data
 
 
-def loads(text: str | bytes, where: str, shape: Any = dict) -> Any:
-    """JSON text as a value of `shape`. where: names the text. Raises UserError."""
+def loads(text: str | bytes, where: str, schema: Any = dict) -> Any:
+    """JSON text as a value of `schema`. where: names the text. Raises UserError."""
     try:
         text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
     except UnicodeDecodeError as error:
@@ -73,7 +73,7 @@ def loads(text: str | bytes, where: str, shape: Any = dict) -> Any:
         raise UserError(f"{where} is nested deeper than {MOST_DEPTH} levels")
     if "\\ud" in text or "\\uD" in text:
         value = _whole_characters(value)
-    require(value, where, shape)
+    require(value, where, schema)
     return value
 
 
@@ -94,27 +94,27 @@ def read_rows(path: str | os.PathLike) -> Iterator[tuple[int, dict | None]]:
         raise UserError(f"{path} cannot be read: {_reason(error)}") from error
 
 
-def require(value: Any, where: str, shape: Any) -> None:
-    """Raises UserError, naming the dotted field, unless `value` is of `shape`."""
+def require(value: Any, where: str, schema: Any) -> None:
+    """Raises UserError, naming the dotted field, unless `value` is of `schema`."""
     # Ten thousand runs are checked in a fraction of a second; words are found when they are needed.
-    if not _fits(shape)(value):
-        fault = _fault(value, shape, "")
+    if not _fits(schema)(value):
+        fault = _fault(value, schema, "")
         if fault is not None:
             raise UserError(f"{where}: {fault}")
 
 
-def _fits(shape: Any) -> Callable[[Any], bool]:
-    """Whether a value, as the JSON decoder makes them, is of `shape`; built once, then fast."""
-    if shape is object:
+def _fits(schema: Any) -> Callable[[Any], bool]:
+    """Whether a value, as the JSON decoder makes them, is of `schema`; built once, then fast."""
+    if schema is object:
         return lambda value: True
-    if isinstance(shape, list):
-        item = _fits(shape[0])
+    if isinstance(schema, list):
+        item = _fits(schema[0])
         return lambda value: type(value) is list and all(map(item, value))
-    if isinstance(shape, dict) and str in shape:
-        item = _fits(shape[str])
+    if isinstance(schema, dict) and str in schema:
+        item = _fits(schema[str])
         return lambda value: type(value) is dict and all(map(item, value.values()))
-    if isinstance(shape, dict):
-        fields = [(k.removesuffix("?"), k.endswith("?"), _fits(v)) for k, v in shape.items()]
+    if isinstance(schema, dict):
+        fields = [(k.removesuffix("?"), k.endswith("?"), _fits(v)) for k, v in schema.items()]
 
         def has_fields(value: Any) -> bool:
             if type(value) is not dict:
@@ -125,7 +125,7 @@ def _fits(shape: Any) -> Callable[[Any], bool]:
             return True
 
         return has_fields
-    kinds = shape if isinstance(shape, tuple) else (shape,)
+    kinds = schema if isinstance(schema, tuple) else (schema,)
     plain = frozenset(kind or type(None) for kind in kinds if isinstance(kind, type | None))
     nested = [_fits(kind) for kind in kinds if not isinstance(kind, type | None)]
     if not nested:
@@ -133,17 +133,17 @@ def _fits(shape: Any) -> Callable[[Any], bool]:
     return lambda value: type(value) in plain or any(fits(value) for fits in nested)
 
 
-def _fault(value: Any, shape: Any, at: str) -> str | None:
-    if shape is object:
+def _fault(value: Any, schema: Any, at: str) -> str | None:
+    if schema is object:
         return None
-    if isinstance(shape, dict):
-        return _object_fault(value, shape, at)
-    if isinstance(shape, list):
+    if isinstance(schema, dict):
+        return _object_fault(value, schema, at)
+    if isinstance(schema, list):
         if not isinstance(value, list):
             return _wrong(value, (list,), at)
-        faults = (_fault(item, shape[0], f"{at}[{i}]") for i, item in enumerate(value))
+        faults = (_fault(item, schema[0], f"{at}[{i}]") for i, item in enumerate(value))
         return next((fault for fault in faults if fault is not None), None)
-    kinds = shape if isinstance(shape, tuple) else (shape,)
+    kinds = schema if isinstance(schema, tuple) else (schema,)
     plain = [kind for kind in kinds if isinstance(kind, type | None)]
     if any(_is(value, kind) for kind in plain):
         return None
@@ -154,14 +154,14 @@ def _fault(value: Any, shape: Any, at: str) -> str | None:
     return _wrong(value, (*plain, *(dict if isinstance(k, dict) else list for k in nested)), at)
 
 
-def _object_fault(value: Any, shape: Mapping[Any, Any], at: str) -> str | None:
+def _object_fault(value: Any, schema: Mapping[Any, Any], at: str) -> str | None:
     if not isinstance(value, dict):
         return _wrong(value, (dict,), at)
     dot = f"{at}." if at else ""
-    if str in shape:
-        faults = (_fault(item, shape[str], f"{dot}{key}") for key, item in value.items())
+    if str in schema:
+        faults = (_fault(item, schema[str], f"{dot}{key}") for key, item in value.items())
         return next((fault for fault in faults if fault is not None), None)
-    for name, kind in shape.items():
+    for name, kind in schema.items():
         key = name.removesuffix("?")
         if key in value:
             fault = _fault(value[key], kind, f"{dot}{key}")

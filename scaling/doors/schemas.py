@@ -1,4 +1,4 @@
-"""What readers need of files that more than one floor reads, as `scaling.doors.reading` checks it."""
+"""What readers need of files that more than one floor reads; `scaling.doors.reading` checks it."""
 
 from scaling.doors.reading import NUMBER
 
