@@ -46,6 +46,7 @@ from scaling.core.build import make_program
 from scaling.core.step import make_train_steps
 from scaling.data.pipeline import open_pipeline
 from scaling.durations import Duration, Rates
+from scaling.models.transformer import TransformerOptions
 from scaling.optim.schedules import learning_rates
 
 BASE_WIDTH, BASE_DEPTH = 32, 2
@@ -68,12 +69,12 @@ class Study:
     def config(self, parametrization: str, axis: str, size: int) -> RunConfig:
         sizes = {"width": BASE_WIDTH, "depth": BASE_DEPTH} | {axis: size}
         model = ModelConfig(
-            n_heads=4,
             parametrization=parametrization,
             base_width=BASE_WIDTH,
             base_depth=BASE_DEPTH,
             depth_alpha=self.depth_alpha,
             **sizes,
+            options=TransformerOptions(n_heads=4),
         )
         warmup = Duration(self.n_steps // 10, "steps")
         optim = OptimConfig(

@@ -15,7 +15,13 @@ from scaling.durations import Duration
 from scaling.registry import Registry
 
 # One line per kind; the module is imported when the name is used.
-MODELS = Registry("model", {"transformer": "scaling.models.transformer:Transformer"})
+MODELS = Registry(
+    "model",
+    {
+        "transformer": "scaling.models.transformer:TransformerOptions",
+        "lstm": "scaling.models.lstm:LSTMOptions",
+    },
+)
 OBJECTIVES = Registry("objective", {"lm": "scaling.objectives.lm:LanguageModel"})
 OPTIMIZERS = Registry(
     "optimizer",
@@ -98,39 +104,15 @@ def options_class(registry: Registry, name: str) -> type | None:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig(Kind):
-    """A decoder-only transformer. Sizes are in units, not bytes; None means "derive it"."""
+    """What every model has. Sizes are in units, not bytes; the rest is the architecture's own."""
 
     registry: ClassVar[Registry] = MODELS
     name: str = "transformer"
     depth: int = option(2, "layers", low=1, high=10_000)
-    width: int = option(64, "residual stream size", low=1, high=1_000_000)
-    n_heads: int = option(4, "query heads", low=1)
-    n_kv_heads: int | None = option(None, "key/value heads (None: n_heads; 1: MQA)", low=1)
-    head_size: int | None = option(None, "size of a head (None: width / n_heads)", low=1)
-    mlp_ratio: float = option(4.0, "MLP hidden size over width", low=0.01, high=1000.0)
-    norm: str = option("rmsnorm", "normalisation", choices=("rmsnorm", "layernorm"))
-    norm_eps: float = option(
-        1e-6, "added to the mean square under a norm's root", low=1e-20, high=1.0
-    )
-    activation: str = option("gelu", "MLP non-linearity", choices=("gelu", "swiglu", "relu2"))
-    position: str = option(
-        "rope", "position code", choices=("rope", "learned", "sinusoidal", "none")
-    )
-    rope_theta: float = option(10_000.0, "RoPE base wavelength", low=1.0)
-    qk_norm: bool = option(False, "normalise queries and keys per head (learned gain)")
+    width: int = option(64, "size of a position's vector", low=1, high=1_000_000)
     logit_softcap: float = option(0.0, "cap c: logits -> c tanh(logits / c); 0 is off", low=0.0)
     tied: bool = option(False, "share the embedding with the head")
-    zero_init_out: bool = option(False, "zero-initialise the output projections of every block")
     dtype: str = option("float32", "compute type", choices=("float32", "bfloat16"))
-    layers: str = option(
-        "auto",
-        "scan the stack, unroll it, or choose by depth and backend",
-        choices=("auto", "scan", "unroll"),
-    )
-    remat: str = option(
-        "none", "what the backward pass recomputes", choices=("none", "dots", "block")
-    )
-    attention: str = option("auto", "attention kernel", choices=("auto", "xla", "blocked", "cudnn"))
     parametrization: str = option("sp", "standard or maximal update", choices=("sp", "mup"))
     base_width: int = option(64, "muP: the width at which the learning rate was tuned", low=1)
     base_depth: int = option(2, "muP: the depth at which the learning rate was tuned", low=1)

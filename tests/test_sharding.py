@@ -186,8 +186,8 @@ def test_a_mesh_larger_than_the_machine_is_refused():
 
 
 def test_sizes_that_do_not_divide_are_refused():
-    with pytest.raises(UserError, match=r"model.n_heads=6 cannot be split 4 ways"):
-        check_divisible(parse_mesh("tensor:4"), {"heads": ("model.n_heads", 6)})
+    with pytest.raises(UserError, match=r"model.transformer.n_heads=6 cannot be split 4 ways"):
+        check_divisible(parse_mesh("tensor:4"), {"heads": ("model.transformer.n_heads", 6)})
 
 
 def test_one_process_holds_all_rows():

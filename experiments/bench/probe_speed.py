@@ -28,7 +28,7 @@ def main() -> None:
     p.add_argument("--mesh")
     p.add_argument("--pairs", action="store_true", help="choices of two tokens")
     args = p.parse_args()
-    model = {"depth": 2, "width": 64, "n_heads": 8}
+    model = {"depth": 2, "width": 64, "transformer": {"n_heads": 8}}
     data = {"name": "cipher", "seq_len": 34}
     config = resolve({"model": model, "data": data, "train": {"batch_size": 64}})
     mesh = make_mesh(choose_mesh(config, args.mesh))

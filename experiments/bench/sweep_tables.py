@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
 def build(out: pathlib.Path, n: int) -> None:
     """A sweep directory of `n` runs: nine tenths complete, the others in every other state."""
     config = default_config()
-    config.model.depth, config.model.width, config.model.n_heads = 1, 8, 1
+    config.model.depth, config.model.width, config.model.transformer.n_heads = 1, 8, 1
     config.data.name, config.data.seq_len = "markov", 16
     config.train.batch_size, config.train.duration = 2, "2 steps"
     config.eval.n_rows = config.eval.batch_size = 2

@@ -38,9 +38,9 @@ def ours(depth: int, width: int, *, batch=BATCH, seq=SEQ, vocab=VOCAB, dtype="fl
 
     config = resolve(
         {
-            "model": {"depth": depth, "width": width, "n_heads": max(1, width // 16 if width < 512
-                      else width // 64), "activation": "swiglu", "mlp_ratio": 8 / 3,
-                      "dtype": dtype},
+            "model": {"depth": depth, "width": width, "dtype": dtype, "transformer": {
+                "n_heads": max(1, width // 16 if width < 512 else width // 64),
+                "activation": "swiglu", "mlp_ratio": 8 / 3}},
             "data": {"name": "markov", "seq_len": seq},
             "train": {"batch_size": batch},
             "eval": {"batch_size": batch},

@@ -12,7 +12,7 @@ import optax
 from flax import nnx
 from jax.sharding import AbstractMesh, Mesh, NamedSharding
 
-from scaling.config import MODELS, RunConfig
+from scaling.config import RunConfig
 from scaling.core.state import TrainState, init_state
 from scaling.models.params import infos
 from scaling.optim.build import make_optimizer
@@ -39,10 +39,9 @@ def make_program(config: RunConfig, vocab_size: int, mesh: Mesh | AbstractMesh) 
     Nothing is allocated. Raises UserError when the config's sizes do not divide over the mesh.
     """
     check_mesh(config, vocab_size, mesh.shape)
-    model_class = MODELS.load(config.model.name)
 
     def new_model(key):
-        return model_class(
+        return config.model.options.build(
             config.model,
             vocab_size=vocab_size,
             seq_len=config.data.seq_len,
@@ -87,9 +86,7 @@ def split_sizes(config: RunConfig, vocab_size: int) -> list[tuple[str, str, int]
     return [
         ("batch", "rows per microbatch", train.batch_size // train.n_microbatches),
         ("batch", "eval.batch_size", config.eval.batch_size),
-        ("heads", "model.n_heads", model.n_heads),
-        ("mlp", "MLP hidden size", round(model.mlp_ratio * model.width)),
-        ("embed", "model.width", model.width),
+        *model.options.split_sizes(model),
         ("vocab", "vocabulary size", vocab_size),
     ]
 

@@ -15,7 +15,7 @@ import optax
 from scaling.config import OBJECTIVES, RunConfig
 from scaling.core.state import TrainState, add_tokens
 from scaling.objectives.lm import token_nll
-from scaling.sharding import constrain
+from scaling.sharding import constrain, ways
 
 N_CALIBRATION_BINS = 15
 METRICS = ("loss", "grad_norm", "update_norm", "n_tokens", "skipped")
@@ -116,13 +116,12 @@ def _accumulated(grad_of, n_micro, params, batch):
 def cache_pieces(config: RunConfig) -> int:
     """Into how many pieces each device of the mesh in use divides the rows of a microbatch, a power
     of two, so that the widest activation of a piece fits CACHE_BYTES, LEAST_TOKENS permitting."""
-    mesh = jax.sharding.get_abstract_mesh().shape
-    ways = mesh["data"] * mesh["fsdp"] * config.train.n_microbatches
-    rows, seq_len = config.train.batch_size // ways, config.data.seq_len
-    row_bytes = 4 * seq_len * round(config.model.mlp_ratio * config.model.width)
+    parts = ways("batch") * config.train.n_microbatches
+    rows, seq_len = config.train.batch_size // parts, config.data.seq_len
+    row_bytes = 4 * seq_len * config.model.options.widest(config.model)
     while rows % 2 == 0 and rows * row_bytes > CACHE_BYTES and rows // 2 * seq_len >= LEAST_TOKENS:
         rows //= 2
-    return config.train.batch_size // ways // rows
+    return config.train.batch_size // parts // rows
 
 
 def make_train_steps(

@@ -1,7 +1,8 @@
 """What a model is made of and what a token costs: every convention of N and C in one place.
 
-D width, L layers, T predictions per row, V vocabulary, H query heads, G key/value heads, K head
-size, F hidden size of the MLP. FLOPs are per predicted token; a multiply-add is two.
+Counts come from the model's own parameters, or from a closed form of them that its architecture
+has; FLOPs from its matrices and from what it does between positions (`scaling.models.base`). FLOPs
+are per token that is read; a multiply-add is two.
 
 Every formula takes (model, vocab_size, seq_len) and is exact in integers up to the last division,
 so that two runs of one shape get one number on any machine. `scaling.cost.compiler` is the referee.
@@ -34,7 +35,7 @@ CONVENTIONS = Registry(
         "compiler": "scaling.cost.compiler:flops_per_token",
     },
 )
-# The conventions that are formulas: no tracing, no compiler.
+# The conventions that are formulas of counts: no compiler.
 CLOSED_FORMS = tuple(name for name in CONVENTIONS if name != "compiler")
 # Of `flops` in a record and of durations given in flops.
 DEFAULT_CONVENTION = "chinchilla"
@@ -51,48 +52,9 @@ class TokenCost(NamedTuple):
     training: float
 
 
-class Sizes(NamedTuple):
-    """A model's sizes with every "derive it" resolved."""
-
-    D: int
-    L: int
-    H: int
-    G: int
-    K: int
-    F: int
-    n_mlp_matrices: int
-
-
-def sizes(model: ModelConfig) -> Sizes:
-    """The sizes of the transformer that `model` describes."""
-    assert model.name == "transformer", f"no closed form for model {model.name!r}"
-    return Sizes(
-        D=model.width,
-        L=model.depth,
-        H=model.n_heads,
-        G=model.n_kv_heads or model.n_heads,
-        K=model.head_size or model.width // model.n_heads,
-        F=round(model.mlp_ratio * model.width),
-        n_mlp_matrices=3 if model.activation == "swiglu" else 2,
-    )
-
-
 def param_counts(model: ModelConfig, vocab_size: int, seq_len: int) -> dict[str, int]:
-    """Parameters by role, and "total" and "non_embedding", in closed form.
-
-    A tied head has none of its own. Norms have a gain and no bias.
-    """
-    s = sizes(model)
-    per_layer_gains = 2 * s.D + (2 * s.K if model.qk_norm else 0)
-    counts = {
-        "embedding": vocab_size * s.D,
-        "position": seq_len * s.D if model.position == "learned" else 0,
-        "attention": s.L * 2 * s.D * s.K * (s.H + s.G),
-        "mlp": s.L * s.n_mlp_matrices * s.D * s.F,
-        "norm": s.L * per_layer_gains + s.D,
-        "head": 0 if model.tied else s.D * vocab_size,
-    }
-    return with_sums(counts)
+    """Parameters by role, and "total" and "non_embedding"."""
+    return with_sums(model.options.param_counts(model, vocab_size, seq_len))
 
 
 def param_counts_of(params: Any, infos: Any) -> dict[str, int]:
@@ -155,10 +117,11 @@ def six_n_total(model: ModelConfig, vocab_size: int, seq_len: int) -> TokenCost:
 
 
 def chinchilla(model: ModelConfig, vocab_size: int, seq_len: int) -> TokenCost:
-    """Hoffmann et al. 2022, arXiv 2203.15556, appendix F, as printed: `chinchilla_terms`, summed.
+    """Hoffmann et al. 2022, arXiv 2203.15556, appendix F, as printed.
 
     The look-up of the embedding counts as a product with a one-hot matrix, attention over the
-    whole square, and the softmax as three operations per entry.
+    whole square, and the softmax as three operations per entry. What the paper does not have
+    (fewer key/value heads, a third MLP matrix, other models) counts as products of real sizes.
 
     Table A4 of the paper (ratio to 6ND for six models) does not come out of the printed formula.
     To four decimals it is: only the terms of the layers over 6N, so neither the embedding's nor
@@ -167,26 +130,10 @@ def chinchilla(model: ModelConfig, vocab_size: int, seq_len: int) -> TokenCost:
     tests/cost/test_accounting.py has the sum. With both vocabulary terms in, the 73M model would
     stand at 1.58 instead of 1.03.
     """
-    return _trained(sum(chinchilla_terms(model, vocab_size, seq_len).values()))
-
-
-def chinchilla_terms(model: ModelConfig, vocab_size: int, seq_len: int) -> dict[str, float]:
-    """The lines of appendix F as forward FLOPs per token, summed over layers.
-
-    Fewer key/value heads and a third MLP matrix, which the paper does not have, count as what
-    they are: products of their real sizes.
-    """
-    s, T = sizes(model), seq_len
-    return {
-        "embedding": 2.0 * vocab_size * s.D,
-        "qkv": 2.0 * s.L * s.D * s.K * (s.H + 2 * s.G),
-        "kq_logits": 2.0 * s.L * T * s.K * s.H,
-        "softmax": 3.0 * s.L * T * s.H,
-        "reduction": 2.0 * s.L * T * s.K * s.H,
-        "projection": 2.0 * s.L * s.K * s.H * s.D,
-        "dense": 2.0 * s.L * s.n_mlp_matrices * s.D * s.F,
-        "logits": 2.0 * s.D * vocab_size,
-    }
+    matrices = model.options.matrix_cost(model, vocab_size, seq_len)
+    mixing = model.options.mixing(model, seq_len)
+    weights = 2.0 * (matrices.products + matrices.embedding)
+    return _trained(weights + mixing.products + mixing.elementwise)
 
 
 def matmul(model: ModelConfig, vocab_size: int, seq_len: int) -> TokenCost:
@@ -196,24 +143,11 @@ def matmul(model: ModelConfig, vocab_size: int, seq_len: int) -> TokenCost:
     A look-up is no product; a head is one, tied or not. What a dense kernel computes, so the
     numerator of MFU; the compiler's count is this plus element-wise work.
     """
-    return _trained(_weight_products(model, vocab_size) + _attention_products(model, seq_len))
+    matrices = model.options.matrix_cost(model, vocab_size, seq_len)
+    return _trained(2.0 * matrices.products + model.options.mixing(model, seq_len).products)
 
 
 def causal(model: ModelConfig, vocab_size: int, seq_len: int) -> TokenCost:
-    """`matmul` without the masked half of attention (Dao 2023, arXiv 2307.08691, section 4.1).
-
-    Half, as there; the entries on and below the diagonal are (T + 1) / 2T of the square.
-    """
-    return _trained(_weight_products(model, vocab_size) + _attention_products(model, seq_len) / 2)
-
-
-def _weight_products(model: ModelConfig, vocab_size: int) -> float:
-    s = sizes(model)
-    layer = 2 * s.D * s.K * (s.H + s.G) + s.n_mlp_matrices * s.D * s.F
-    return 2.0 * (s.L * layer + s.D * vocab_size)
-
-
-def _attention_products(model: ModelConfig, seq_len: int) -> float:
-    """Logits and weighted sum: 2 products of T x K per head and query."""
-    s = sizes(model)
-    return 2.0 * s.L * 2 * seq_len * s.K * s.H
+    """`matmul` without what a causal mask throws away (Dao 2023, arXiv 2307.08691, section 4.1)."""
+    matrices = model.options.matrix_cost(model, vocab_size, seq_len)
+    return _trained(2.0 * matrices.products + model.options.mixing(model, seq_len).unmasked)

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import AxisType, Mesh
 
-from scaling.config import MODELS, ModelConfig, ObjectiveConfig
+from scaling.config import ModelConfig, ObjectiveConfig
 from scaling.cost.accounting import TokenCost
 from scaling.data.cache import cache_root
 from scaling.doors.files import dump, write_atomic
@@ -44,7 +44,7 @@ def flops_per_token(
     Counting takes about a second, so the counts of both are kept in the user's cache directory.
     """
     # The count is of the mathematics: which kernel runs attention must not change it.
-    plain = dataclasses.replace(model, layers="unroll", attention="xla", depth=1)
+    plain = dataclasses.replace(model, options=model.options.unrolled(seq_len), depth=1)
     key = _key(plain, vocab_size, seq_len)
     path = cache_root(cache_dir) / "flops" / f"{key}.json"
     try:
@@ -90,11 +90,10 @@ def _sources() -> str:
 
 def _loss(model: ModelConfig, vocab_size: int, seq_len: int) -> tuple[Callable, tuple[Any, ...]]:
     """loss(params, batch) of one row, and its abstract arguments."""
-    model_class = MODELS.load(model.name)
 
     def new(key):
         rngs = nnx.Rngs(params=key)
-        return model_class(model, vocab_size=vocab_size, seq_len=seq_len, rngs=rngs)
+        return model.options.build(model, vocab_size=vocab_size, seq_len=seq_len, rngs=rngs)
 
     def loss(params, batch):
         return LanguageModel()(params, batch, ObjectiveConfig())[0]

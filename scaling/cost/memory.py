@@ -19,7 +19,6 @@ from scaling.config import RunConfig
 from scaling.core.build import Program, abstract_batch, make_program
 from scaling.core.step import make_train_step
 from scaling.cost import liveness
-from scaling.errors import UserError
 from scaling.sharding import abstract_mesh, use_mesh
 
 
@@ -52,20 +51,16 @@ def device_memory(
     Raises UserError when the config's sizes do not divide over the mesh, and for cuDNN attention on
     a machine that has no cuDNN to ask for the shapes of its results.
     """
-    if config.model.attention == "cudnn" and jax.default_backend() != "gpu":
-        raise UserError(
-            "model.attention='cudnn' cannot be traced without a GPU; model.attention='xla' gives "
-            "an upper bound of the memory"
-        )
+    config.model.options.check_backend(jax.default_backend())
     mesh = abstract_mesh(mesh_shape)
     with use_mesh(mesh):
         program = make_program(config, vocab_size, mesh)
         batches = abstract_batch(config, mesh, config.train.steps_per_dispatch)
         peak = _step_peak(config, program, mesh)
         weights, logits = _shares(config, program, vocab_size, peak)
-        if _is_ambiguous(config, vocab_size):
+        if vocab_size in (taken := _layer_sizes(config, program)):
             # Hidden layers have the shape of the logits: tell them apart with another vocabulary.
-            other = _distinct_vocabulary(config, vocab_size, mesh_shape)
+            other = _distinct_vocabulary(taken, vocab_size, mesh_shape)
             twin = make_program(config, other, mesh)
             share = _shares(config, twin, other, _step_peak(config, twin, mesh))[1]
             logits = min(share * vocab_size // other, peak.n_bytes - weights)
@@ -106,19 +101,16 @@ def _shares(
     return weights, sum(b.n_bytes for b in peak.buffers if b.shape in like_logits)
 
 
-def _layer_sizes(config: RunConfig) -> set[int]:
-    model = config.model
-    head_size = model.head_size or model.width // model.n_heads
-    heads = {head_size * n for n in (1, model.n_heads, model.n_kv_heads or model.n_heads)}
-    return {model.width, round(model.mlp_ratio * model.width), config.data.seq_len, *heads}
+def _layer_sizes(config: RunConfig, program: Program) -> set[int]:
+    """Sizes that something of the shape (rows, positions, size) may have in a layer."""
+    arrays, infos = jax.tree.leaves(program.abstract_state.params), jax.tree.leaves(program.infos)
+    vocabulary = ("embedding", "head")
+    inner = [a.shape for a, i in zip(arrays, infos, strict=True) if i.role not in vocabulary]
+    return {config.model.width, config.data.seq_len, *(n for shape in inner for n in shape)}
 
 
-def _is_ambiguous(config: RunConfig, vocab_size: int) -> bool:
-    return vocab_size in _layer_sizes(config)
-
-
-def _distinct_vocabulary(config: RunConfig, vocab_size: int, mesh_shape: Mapping[str, int]) -> int:
-    taken, step = _layer_sizes(config), math.prod(mesh_shape.values())
+def _distinct_vocabulary(taken: set[int], vocab_size: int, mesh_shape: Mapping[str, int]) -> int:
+    step = math.prod(mesh_shape.values())
     return next(v for v in range(vocab_size + step, 10**9, step) if v not in taken)
 
 

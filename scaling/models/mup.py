@@ -35,7 +35,7 @@ themselves), so muP equals SP there bit for bit.
 import math
 
 from scaling.config import ModelConfig
-from scaling.models.params import ParamInfo
+from scaling.models.params import HIDDEN, ParamInfo
 
 # How large an optimiser's step is, which decides its learning rates:
 #   sign      every entry moves by about lr (Adam, Lion)
@@ -64,7 +64,7 @@ def init_std(model: ModelConfig, role: str, fan_in: int) -> float:
     embedding that is also the head starts with the head's scale: otherwise the first logits would
     have a standard deviation of sqrt(width).
     """
-    assert role in ("embedding", "position", "attention", "mlp", "head"), role
+    assert role in ("embedding", "position", "head", *HIDDEN), role
     if role == "embedding" and model.tied:
         return math.sqrt(width_ratio(model) / model.width)
     if role in ("embedding", "position"):
@@ -82,8 +82,9 @@ def attention_scale(model: ModelConfig) -> float:
     come with width, and both rules agree. `head_size` None: the number of heads is what stays, so
     the base model's heads have base_width / n_heads.
     """
-    size = model.head_size or model.width // model.n_heads
-    if model.head_size is not None:
+    heads = model.options
+    size = heads.head_size or model.width // heads.n_heads
+    if heads.head_size is not None:
         return 1.0 / math.sqrt(size)
     return 1.0 / math.sqrt(size * width_ratio(model))
 

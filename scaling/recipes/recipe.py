@@ -50,11 +50,12 @@ def matrix_params(model: Mapping[str, Any]) -> int:
     and m = 2 MLP matrices (3 for SwiGLU) of hidden size F. With H K = D, G = H, F = 4 D and m = 2
     this is 12 D^2, as in Kaplan et al. 2020 (arXiv 2001.08361), eq. 2.1.
     """
-    width, heads = model["width"], model["n_heads"]
-    head_size = model.get("head_size") or width // heads
-    kv_heads = model.get("n_kv_heads") or heads
-    hidden = round(model["mlp_ratio"] * width)
-    mlp_matrices = 3 if model["activation"] == "swiglu" else 2
+    width, own = model["width"], model["transformer"]
+    heads = own["n_heads"]
+    head_size = own.get("head_size") or width // heads
+    kv_heads = own.get("n_kv_heads") or heads
+    hidden = round(own["mlp_ratio"] * width)
+    mlp_matrices = 3 if own["activation"] == "swiglu" else 2
     attention = width * (2 * heads + 2 * kv_heads) * head_size
     return model["depth"] * (attention + mlp_matrices * width * hidden)
 
@@ -190,15 +191,17 @@ class OneDepth:
         return {
             "depth": depth,
             "width": width,
-            "n_heads": max(1, width // 8),
-            "head_size": 8,
-            "mlp_ratio": 4.0,
-            "activation": "relu2",
-            "norm": "rmsnorm",
-            "position": "rope",
-            "qk_norm": True,
-            "zero_init_out": True,
             "tied": False,
+            "transformer": {
+                "n_heads": max(1, width // 8),
+                "head_size": 8,
+                "mlp_ratio": 4.0,
+                "activation": "relu2",
+                "norm": "rmsnorm",
+                "position": "rope",
+                "qk_norm": True,
+                "zero_init_out": True,
+            },
         }
 
     def deep(self, depth: int) -> dict[str, Any]:
@@ -250,17 +253,19 @@ class StepLaw:
             # arXiv 2006.12467).
             "depth": depth or max(1, round(width / 64)),
             "width": width,
-            "n_heads": max(1, width // 64),
-            "head_size": 64,
-            # Three matrices of 8/3 D cost what two of 4 D do (Shazeer 2020, arXiv 2002.05202,
-            # section 2); hidden size a multiple of 64, for the hardware.
-            "mlp_ratio": math.ceil(8 / 3 * width / 64) * 64 / width,
-            "activation": "swiglu",
-            "norm": "rmsnorm",
-            "position": "rope",
-            "qk_norm": False,
-            "zero_init_out": False,
             "tied": False,
+            "transformer": {
+                "n_heads": max(1, width // 64),
+                "head_size": 64,
+                # Three matrices of 8/3 D cost what two of 4 D do (Shazeer 2020, arXiv 2002.05202,
+                # section 2); hidden size a multiple of 64, for the hardware.
+                "mlp_ratio": math.ceil(8 / 3 * width / 64) * 64 / width,
+                "activation": "swiglu",
+                "norm": "rmsnorm",
+                "position": "rope",
+                "qk_norm": False,
+                "zero_init_out": False,
+            },
         }
 
     def deep(self, depth: int) -> dict[str, Any]:
@@ -308,7 +313,8 @@ class Kaplan(StepLaw):
     def shape(self, width: int, depth: int | None = None) -> dict[str, Any]:
         shape = super().shape(width, depth)
         plain = {"activation": "gelu", "norm": "layernorm", "position": "learned"}
-        return shape | plain | {"mlp_ratio": 4.0}
+        own = shape["transformer"] | plain | {"mlp_ratio": 4.0}
+        return shape | {"transformer": own}
 
     def training(
         self, model: dict[str, Any], n: int, length: Duration, seq_len: int

@@ -49,7 +49,7 @@ def _fit(rows: list[Row], device_bytes: int | None) -> Iterable[str]:
         yield (
             f"{_count(large)} does not fit: {worst['name']} needs about "
             f"{worst['bytes_per_device'] / 2**30:.3g} GiB a device of {device_bytes / 2**30:.3g} "
-            "GiB; use fsdp in the mesh, more microbatches, or model.remat"
+            "GiB; use fsdp in the mesh, more microbatches, or model.transformer.remat"
         )
 
 

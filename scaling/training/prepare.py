@@ -112,8 +112,7 @@ def refuse_what_cannot_fit(config: RunConfig, mesh: Any, n_processes: int = 1) -
     on_device = sum(stats.get("bytes_limit", math.inf) for stats in devices) * n_processes
     if mesh.local_devices[0].platform == "cpu":
         on_device = machines
-    sizes = f"model.width={model.width}, model.depth={model.depth}, model.n_heads={model.n_heads}"
-    sizes += f", model.head_size={model.head_size}, model.mlp_ratio={model.mlp_ratio:g}"
+    sizes = model.options.sizes_in_words(model)
     n_params = accounting.param_counts(model, 1, seq_len)["total"]
     refuse_beyond(on_device, 8 * n_params, sizes, "for weights and gradients alone")
     # Tokens and targets are int32, weights float32; the rows of a dispatch are stacked from copies.
@@ -143,11 +142,7 @@ def prepare(config: RunConfig, args: RunArgs) -> Setup:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     mesh = make_mesh(mesh_shape)
     refuse_what_cannot_fit(config, mesh, args.n_processes)
-    if config.model.attention == "cudnn" and jax.default_backend() != "gpu":
-        raise UserError(
-            f"model.attention='cudnn' needs a GPU, this is {jax.default_backend()}; "
-            "'auto' takes the best there is"
-        )
+    config.model.options.check_backend(jax.default_backend())
     pipeline = open_pipeline(
         config.data,
         batch_size=config.train.batch_size,

@@ -12,12 +12,12 @@ LLAMA_8B = [
     TINY,
     "--config.model.depth=32",
     "--config.model.width=4096",
-    "--config.model.n_heads=32",
-    "--config.model.n_kv_heads=8",
-    "--config.model.mlp_ratio=3.5",
-    "--config.model.activation=swiglu",
+    "--config.model.transformer.n_heads=32",
+    "--config.model.transformer.n_kv_heads=8",
+    "--config.model.transformer.mlp_ratio=3.5",
+    "--config.model.transformer.activation=swiglu",
     "--config.model.dtype=bfloat16",
-    "--config.model.remat=block",
+    "--config.model.transformer.remat=block",
     "--config.data.seq_len=8192",
     "--config.train.batch_size=256",
     "--config.eval.batch_size=256",
@@ -106,13 +106,13 @@ def test_a_misfit_is_priced_and_named(capsys):
     assert cli.main(["plan", *MARKOV, "--mesh=tensor:3"]) == 2
     captured = capsys.readouterr()
     assert "does not divide" in captured.out
-    assert "model.n_heads=4 cannot be split 3 ways" in captured.err
+    assert "model.transformer.n_heads=4 cannot be split 3 ways" in captured.err
 
 
 def test_cudnn_cannot_be_planned_on_a_cpu(capsys):
-    cudnn = ["--config.model.attention=cudnn", "--config.model.dtype=bfloat16"]
+    cudnn = ["--config.model.transformer.attention=cudnn", "--config.model.dtype=bfloat16"]
     assert cli.main(["plan", *MARKOV, *cudnn]) == 2
-    assert "model.attention='xla' gives an upper bound" in capsys.readouterr().err
+    assert "model.transformer.attention='xla' gives an upper bound" in capsys.readouterr().err
 
 
 def test_missing_config(capsys):

@@ -30,7 +30,7 @@ def one_device_mesh():
 
 def config(optimizer, **changes):
     sections = {
-        "model": {"depth": 1, "width": 8, "n_heads": 2},
+        "model": {"depth": 1, "width": 8, "transformer": {"n_heads": 2}},
         "data": {"seq_len": 8},
         "train": {"batch_size": 2, "steps_per_dispatch": 2},
         "eval": {"batch_size": 2},

@@ -1,26 +1,25 @@
 """Parameters and FLOPs: formulas against the model, the compiler and the papers."""
 
-import dataclasses
 import itertools
 
 import jax
 import pytest
 from flax import nnx
 
-from scaling.config import MODELS, ModelConfig
+from experiments.replications.chinchilla_flops import appendix_f
 from scaling.cost import accounting
 from scaling.cost.accounting import (
     CONVENTIONS,
     TokenCost,
-    chinchilla_terms,
     param_counts,
     token_cost,
 )
 from scaling.errors import UserError
 from scaling.models.params import infos
 from scaling.sharding import MESH_AXES, abstract_mesh, use_mesh
+from tests.helpers import transformer, varied
 
-BASE = ModelConfig(depth=3, width=24, n_heads=4)
+BASE = transformer(depth=3, width=24, n_heads=4)
 VARIANTS = {
     "base": {},
     "gqa": {"n_kv_heads": 2},
@@ -62,7 +61,7 @@ TABLE_A4 = {
 def abstract_model(model, vocab_size, seq_len):
     def new(key):
         rngs = nnx.Rngs(params=key)
-        return MODELS.load(model.name)(model, vocab_size=vocab_size, seq_len=seq_len, rngs=rngs)
+        return model.options.build(model, vocab_size=vocab_size, seq_len=seq_len, rngs=rngs)
 
     with use_mesh(abstract_mesh(dict.fromkeys(MESH_AXES, 1))):
         return jax.eval_shape(new, jax.eval_shape(lambda: jax.random.key(0)))
@@ -71,7 +70,7 @@ def abstract_model(model, vocab_size, seq_len):
 @pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
 @pytest.mark.parametrize("depth", [1, 5])
 def test_closed_form_counts_the_model(options, depth):
-    model = dataclasses.replace(BASE, depth=depth, **options)
+    model = varied(BASE, depth=depth, **options)
     abstract = abstract_model(model, 97, 11)
     counted = accounting.param_counts_of(abstract, infos(abstract))
     assert param_counts(model, 97, 11) == counted
@@ -80,13 +79,15 @@ def test_closed_form_counts_the_model(options, depth):
 
 def test_by_hand():
     # One layer, D 2, one head, F 8, V 5: attention 4 * 4, MLP 2 * 16, three gains of 2.
-    model = ModelConfig(depth=1, width=2, n_heads=1)
+    model = transformer(depth=1, width=2, n_heads=1)
     assert param_counts(model, 5, 3) == {
         "embedding": 10,
         "position": 0,
         "attention": 16,
         "mlp": 32,
+        "recurrent": 0,
         "norm": 6,
+        "bias": 0,
         "head": 10,
         "total": 74,
         "non_embedding": 54,
@@ -111,14 +112,14 @@ def test_training_is_three_forwards_and_scales_with_tokens():
 
 @pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
 def test_chinchilla_is_the_products_and_a_softmax_and_a_look_up(options):
-    model = dataclasses.replace(BASE, **options)
-    terms = chinchilla_terms(model, 97, 11)
+    model = varied(BASE, **options)
+    terms = appendix_f(model, 97, 11)
     products = token_cost(model, "matmul", 97, 11).forward
     assert sum(terms.values()) == products + terms["softmax"] + terms["embedding"]
 
 
 def test_a_tied_head_still_multiplies():
-    tied = dataclasses.replace(BASE, tied=True)
+    tied = varied(BASE, tied=True)
     for name in ("matmul", "causal", "chinchilla", "kaplan_6n"):
         assert token_cost(tied, name, 64, 32) == token_cost(BASE, name, 64, 32)
 
@@ -128,11 +129,11 @@ def test_chinchilla_table_a4(name):
     """The layers' terms of appendix F over 6N; see the docstring of `accounting.chinchilla`."""
     D, F, K, H, L, ratio = TABLE_A4[name]
     V, T = 32_000, 2_048
-    model = ModelConfig(depth=L, width=D, n_heads=H, head_size=K, mlp_ratio=F / D)
-    terms = chinchilla_terms(model, V, T)
+    model = transformer(depth=L, width=D, n_heads=H, head_size=K, mlp_ratio=F / D)
+    terms = appendix_f(model, V, T)
     of_layers = sum(terms.values()) - terms["embedding"] - terms["logits"]
     # N of that re-derivation: Transformer-XL's relative positions and biases are not in our model.
-    plain = param_counts(dataclasses.replace(model, norm="layernorm"), V, T)
+    plain = param_counts(varied(model, norm="layernorm"), V, T)
     relative = D * D + 2 * D
     biases = L * (3 * D + D + F + D) + L * 2 * D + D
     N = plain["embedding"] + plain["non_embedding"] + L * relative + biases
@@ -150,7 +151,7 @@ COMPILED = {
 @pytest.mark.parametrize("options", COMPILED.values(), ids=COMPILED)
 def test_compiler_agrees_with_the_formula(options):
     # Wide enough that products are nearly all of the work.
-    model = dataclasses.replace(ModelConfig(depth=5, width=1024, n_heads=8), **options)
+    model = varied(transformer(depth=5, width=1024, n_heads=8), **options)
     formula = token_cost(model, "matmul", 2048, 256)
     measured = token_cost(model, "compiler", 2048, 256)
     assert measured.forward == pytest.approx(formula.forward, rel=0.02)
@@ -159,13 +160,13 @@ def test_compiler_agrees_with_the_formula(options):
 
 
 def test_compiler_counts_recomputation():
-    model = ModelConfig(depth=4, width=512, n_heads=4)
+    model = transformer(depth=4, width=512, n_heads=4)
     plain = token_cost(model, "compiler", 512, 128)
-    block = token_cost(dataclasses.replace(model, remat="block"), "compiler", 512, 128)
+    block = token_cost(varied(model, remat="block"), "compiler", 512, 128)
     assert block.forward == pytest.approx(plain.forward)
     # Every product of a layer again, except its last one: no gradient needs that result.
     layers = token_cost(model, "matmul", 0, 128).forward
-    down = chinchilla_terms(model, 0, 128)["dense"] / 2
+    down = appendix_f(model, 0, 128)["dense"] / 2
     assert block.training - plain.training == pytest.approx(layers - down, rel=0.02)
 
 
@@ -173,7 +174,7 @@ def test_extrapolated_depth_is_the_depth():
     """Two shallow models stand in for the deep one; lower the deep one itself and compare."""
     from scaling.cost import compiler
 
-    model = ModelConfig(depth=4, width=32, n_heads=2, layers="unroll", attention="xla")
+    model = transformer(depth=4, width=32, n_heads=2, layers="unroll", attention="xla")
     with use_mesh(compiler._mesh_of(jax.devices()[0])):
         loss, arguments = compiler._loss(model, 64, 16)
         direct = compiler._count(jax.value_and_grad(loss), *arguments) / 16
@@ -182,7 +183,7 @@ def test_extrapolated_depth_is_the_depth():
 
 def test_every_convention_gives_a_cost():
     for name, kind in itertools.product(CONVENTIONS, ("gelu", "swiglu")):
-        cost = token_cost(dataclasses.replace(BASE, activation=kind), name, 64, 32)
+        cost = token_cost(varied(BASE, activation=kind), name, 64, 32)
         assert isinstance(cost, TokenCost)
         assert 0 < cost.forward < cost.training
 

@@ -12,6 +12,7 @@ from scaling.cost.memory import device_memory
 from scaling.errors import UserError
 from scaling.resolve import resolve
 from scaling.sharding import make_mesh, parse_mesh, use_mesh
+from tests.helpers import model_section
 
 # name -> (model, train, mesh, vocabulary)
 CASES = {
@@ -40,7 +41,7 @@ CASES = {
 def run_config(model, train=None):
     return resolve(
         {
-            "model": {"width": 128, "n_heads": 4, **model},
+            "model": model_section(width=128, n_heads=4, **model),
             "data": {"name": "markov", "seq_len": 128},
             "train": {"batch_size": 32, "steps_per_dispatch": 2, **(train or {})},
         }
@@ -115,5 +116,5 @@ def test_a_device_stores_its_own_rows_only():
 
 
 def test_a_misfit_is_named():
-    with pytest.raises(UserError, match=r"model.n_heads=4 cannot be split 8 ways"):
+    with pytest.raises(UserError, match=r"model.transformer.n_heads=4 cannot be split 8 ways"):
         device_memory(run_config({"depth": 1}), 512, parse_mesh("tensor:8"))

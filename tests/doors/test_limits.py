@@ -28,7 +28,10 @@ GIB = 2**30
 # What is asked for -> words of the refusal: the field with its value, the estimate.
 TOO_LARGE = {
     "--config.model.width=1000000": ("model.width=1000000", "TiB for weights and gradients"),
-    "--config.model.head_size=2147483648": ("model.head_size=2147483648", "TiB for weights"),
+    "--config.model.transformer.head_size=2147483648": (
+        "head_size=2147483648",
+        "TiB for weights",
+    ),
     "--config.model.depth=10000 --config.model.width=65536": ("model.depth=10000", "PiB"),
     "--config.train.batch_size=10000000 --config.data.seq_len=1024": (
         "train.batch_size=10000000, data.seq_len=1024",

@@ -24,7 +24,7 @@ from scaling.sweep import designs
 
 def get_config():
     base = default_config()
-    base.model.depth, base.model.width, base.model.n_heads = 1, 8, 1
+    base.model.depth, base.model.width, base.model.transformer.n_heads = 1, 8, 1
     base.data.name, base.data.seq_len = "text", 32
     base.data.text.paths, base.data.text.delimiter = ({text!r},), "|"
     base.data.val_fraction = 0.3

@@ -1,7 +1,5 @@
 """muP: its table, the coordinate check, and (slow) that the best learning rate stays put."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +10,6 @@ from scaling import sharding
 from scaling.config import (
     OPTIMIZERS,
     DataConfig,
-    ModelConfig,
     OptimConfig,
     RunConfig,
     TrainConfig,
@@ -21,12 +18,13 @@ from scaling.core.build import make_program
 from scaling.core.step import make_train_step
 from scaling.models import mup
 from scaling.models.params import ParamInfo
+from tests.helpers import transformer, varied
 
 V, B, T, N_STEPS = 32, 4, 16, 4
 # Compilation is nearly all of the time here.
 QUICK = {"xla_backend_optimization_level": 0}
 WIDTHS = (32, 64, 128, 256)
-BASE = ModelConfig(width=32, depth=2, base_width=32, base_depth=2, n_heads=4)
+BASE = transformer(width=32, depth=2, base_width=32, base_depth=2, n_heads=4)
 # Large enough that a few steps move the features as far as they will go.
 LEARNING_RATES = {"adamw": 2**-7, "adafactor": 2**-7, "lion": 2**-8, "muon": 2**-5, "sgd": 0.1}
 
@@ -39,7 +37,7 @@ HEAD = ParamInfo(("embed", "vocab"), "head")
 
 def sized(parametrization, width=32, depth=2, **fields):
     fields = {"parametrization": parametrization, "width": width, "depth": depth} | fields
-    return dataclasses.replace(BASE, **fields)
+    return varied(BASE, **fields)
 
 
 @pytest.mark.parametrize("fields", [{}, {"head_size": 8}, {"tied": True}])

@@ -19,14 +19,14 @@ def make(name, **dials):
 
 
 def count(config):
-    return recipe.matrix_params(vars(config.model))
+    return recipe.matrix_params(vars(config.model) | {"transformer": vars(config.model.options)})
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_recipe_gives_a_config_that_resolves(name):
     config = make(name, params=20e6, duration="20 tokens_per_param")
-    assert config.model.width % config.model.head_size == 0
-    assert config.model.n_heads * config.model.head_size == config.model.width
+    assert config.model.width % config.model.options.head_size == 0
+    assert config.model.options.n_heads * config.model.options.head_size == config.model.width
     assert str(config.train.duration) == "20 tokens_per_param"
     assert 0 < config.optim.peak_lr < 0.1
 
@@ -58,7 +58,7 @@ def test_step_law_comes_within_a_tenth_of_the_target(exponent):
 def test_one_depth_is_the_ladder_of_the_quickstart(width, n):
     config = make("one_depth", width=width, duration="2M tokens")
     assert count(config) == n
-    assert (config.model.depth, config.model.head_size) == (3, 8)
+    assert (config.model.depth, config.model.options.head_size) == (3, 8)
     assert config.optim.peak_lr == pytest.approx(0.02 * (32 / width) ** 0.25)
     assert config.train.batch_size * config.data.seq_len == 1024
     assert config.optim.name == "muon"
@@ -106,7 +106,6 @@ def test_the_counts_are_those_of_the_model_itself():
     from flax import nnx
 
     from scaling import sharding
-    from scaling.config import MODELS
     from scaling.models.params import infos
 
     for name, dials in [("one_depth", {"width": 24}), ("step_law", {"width": 128, "depth": None})]:
@@ -114,7 +113,7 @@ def test_the_counts_are_those_of_the_model_itself():
         config = resolve({"model": model}).model
         with sharding.use_mesh(sharding.abstract_mesh(dict.fromkeys(sharding.MESH_AXES, 1))):
             built = jax.eval_shape(
-                lambda c=config: MODELS.load("transformer")(
+                lambda c=config: c.options.build(
                     c, vocab_size=16, seq_len=8, rngs=nnx.Rngs(params=jax.random.key(0))
                 )
             )

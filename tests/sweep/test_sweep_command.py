@@ -23,7 +23,7 @@ from scaling.sweep import designs
 
 def get_config(variant=""):
     base = default_config()
-    base.model.depth, base.model.width, base.model.n_heads = 1, 8, 1
+    base.model.depth, base.model.width, base.model.transformer.n_heads = 1, 8, 1
     base.data.name, base.data.seq_len = "markov", 8
     base.train.batch_size, base.train.steps_per_dispatch = 2, 4
     base.train.duration = "40 steps"
