@@ -109,7 +109,7 @@ def losses(study: Study, config: RunConfig) -> np.ndarray:
         for lr in study.lrs:
             optim = dataclasses.replace(config.optim, peak_lr=2.0**lr)
             curve = jnp.asarray(learning_rates(optim, study.n_steps, rates))
-            _, metrics = run(program.init(config.seed), batches, curve, study.n_steps)
+            _, metrics = run(program.init(config.seed), batches, {"lr": curve}, study.n_steps)
             out.append(np.asarray(metrics["loss"])[-study.n_steps // 10 :].mean())
     return np.array(out)
 

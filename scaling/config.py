@@ -22,7 +22,15 @@ MODELS = Registry(
         "lstm": "scaling.models.lstm:LSTMOptions",
     },
 )
-OBJECTIVES = Registry("objective", {"lm": "scaling.objectives.lm:LanguageModel"})
+OBJECTIVES = Registry(
+    "objective",
+    {
+        "lm": "scaling.objectives.lm:LanguageModel",
+        "masked": "scaling.objectives.masked:Masked",
+        "span": "scaling.objectives.span:Span",
+        "scheduled_sampling": "scaling.objectives.scheduled_sampling:ScheduledSampling",
+    },
+)
 OPTIMIZERS = Registry(
     "optimizer",
     {
@@ -163,9 +171,10 @@ class OptimConfig(Kind):
 
 @dataclasses.dataclass(frozen=True)
 class ObjectiveConfig(Kind):
+    """What is learned from the rows of a source; the options are the objective's own."""
+
     registry: ClassVar[Registry] = OBJECTIVES
     name: str = "lm"
-    z_loss: float = option(0.0, "weight of the squared log-partition (PaLM, section 5)", low=0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,3 +222,8 @@ class RunConfig:
     eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
     # By label. Not hashed: dicts cannot be, and it is no part of the run's identity.
     probes: dict[str, ProbeConfig] = dataclasses.field(default_factory=dict, hash=False)
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Predictions of one optimiser step, where every row is full."""
+        return self.train.batch_size * self.objective.options.predictions(self.data)

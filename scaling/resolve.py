@@ -256,6 +256,7 @@ def _check_shapes(config: RunConfig) -> None:
     """Faults that lie between fields."""
     train, evaluation = config.train, config.eval
     config.model.options.check(config.model)
+    config.objective.options.check(config.model, config.data)
     if train.batch_size % train.n_microbatches:
         raise UserError(
             f"train.batch_size={train.batch_size} is not a multiple of "

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from scaling.config import OBJECTIVES
 from scaling.core.build import make_program
 from scaling.core.step import make_train_step
 from scaling.errors import UserError
@@ -36,7 +35,7 @@ def mesh_id(shape):
 
 def loss_and_gradients(config, mesh_shape):
     mesh = make_mesh(mesh_shape)
-    objective = OBJECTIVES.load(config.objective.name)()
+    objective = config.objective.options
     with use_mesh(mesh):
         state = make_program(config, VOCAB, mesh).init(0)
         batch = place(mesh, random_batch(config), "batch")
@@ -86,7 +85,7 @@ def one_step(mesh_text, n_microbatches, **model):
         program = make_program(config, VOCAB, mesh)
         batch = place(mesh, random_batch(config), "batch")
         step = jax.jit(make_train_step(config, program.optimizer))
-        state, metrics = step(program.init(0), batch, 0.1)
+        state, metrics = step(program.init(0), batch, {"lr": 0.1})
         return float(metrics["loss"]), jax.device_get(jax.tree.leaves(state.params))
 
 

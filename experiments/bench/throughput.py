@@ -59,8 +59,8 @@ def ours(depth: int, width: int, *, batch=BATCH, seq=SEQ, vocab=VOCAB, dtype="fl
         rows = place(mesh, rows, None, "batch")
         start = time.perf_counter()
         steps = make_train_steps(config, program.optimizer)
-        lrs = jnp.full(K, 1e-3)
-        abstract = (program.abstract_state, abstract_batch(config, mesh, K), lrs, jnp.int32(K))
+        dials = {"lr": jnp.full(K, 1e-3)}
+        abstract = (program.abstract_state, abstract_batch(config, mesh, K), dials, jnp.int32(K))
         compiled = steps.lower(*abstract).compile()
         compile_s = time.perf_counter() - start
         state = program.init(0)
@@ -68,13 +68,11 @@ def ours(depth: int, width: int, *, batch=BATCH, seq=SEQ, vocab=VOCAB, dtype="fl
     def run() -> int:
         nonlocal state
         with use_mesh(mesh):
-            state, metrics = compiled(state, rows, lrs, jnp.int32(K))
+            state, metrics = compiled(state, rows, dials, jnp.int32(K))
             jax.block_until_ready(metrics)
         return K * batch * seq
 
-    per_token = accounting.flops_per_token(config.model, vocab, seq)[
-        accounting.UTILISATION_CONVENTION
-    ]
+    per_token = accounting.flops_per_token(config, vocab)[accounting.UTILISATION_CONVENTION]
     peak = peak_rate(jax.devices()[0].device_kind) if dtype == "bfloat16" else None
     facts = {
         "compile_s": compile_s,

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from scaling.analysis.tables.names import assignments, listed
 from scaling.cli.options import add_columns, column_map, verb_parser
+from scaling.cli.parser import natural
 from scaling.doors.terminal import say
-from scaling.errors import UserError
+from scaling.errors import UserError, shown
 
 _EXAMPLES = """examples:
   scaling emergence runs/cipher --metric exact_match --x n_params
@@ -107,7 +108,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--frontier", metavar="VALUE,...", help="add iso-accuracy lines over size and tokens")
     add("--alpha", type=float, default=0.05, help="family-wise level of the onset (0.05)")
     add("--draws", type=int, default=1000, help="resamples behind the intervals (1000)")
-    add("--seed", type=int, default=42)
+    add("--seed", type=natural, default=42)
     add("--plot", metavar="OUT", default="emergence.svg", help="figure: .svg, .pdf or .png")
     add("--json", metavar="OUT", default="emergence.json", help="the numbers")
 
@@ -131,7 +132,11 @@ def _numbers(text: str | None, flag: str) -> list[float]:
 def _bins(text: str | None) -> int | list[float] | None:
     if text is None:
         return None
-    return int(text) if text.isdigit() else _numbers(text, "--bins")
+    if not text.isdigit():
+        return _numbers(text, "--bins")
+    if len(text) > 6:
+        raise UserError(f"--bins={shown(text)} is more bins than there can be results")
+    return int(text)
 
 
 def _write_json(args: argparse.Namespace, found: dict) -> None:

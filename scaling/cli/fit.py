@@ -9,6 +9,7 @@ import pandas as pd
 
 from scaling.analysis.tables.names import listed
 from scaling.cli.options import add_columns, fitting, law_names, read_table, verb_parser
+from scaling.cli.parser import natural
 from scaling.doors.terminal import printable, say
 from scaling.errors import UserError
 
@@ -249,7 +250,7 @@ def _add_fitting(parser: argparse.ArgumentParser) -> None:
         "trunks or runs that the table names)",
     )  # fmt: skip
     parser.add_argument("--starts", type=int, metavar="N", help="number of starts (the law's own)")
-    parser.add_argument("--seed", type=int, default=42, help="of draws and resamples (42)")
+    parser.add_argument("--seed", type=natural, default=42, help="of draws and resamples (42)")
 
 
 def _read(

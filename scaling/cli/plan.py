@@ -5,8 +5,9 @@ import json
 import math
 from typing import Any
 
-from scaling.cli.flags import EXAMPLES, Parser, open_config
+from scaling.cli.flags import EXAMPLES, open_config
 from scaling.cli.options import named_path
+from scaling.cli.parser import Parser
 from scaling.config import RunConfig
 from scaling.doors.limits import bytes_text
 from scaling.errors import UserError
@@ -57,8 +58,8 @@ def parser() -> Parser:
 def plan(argv: list[str]) -> int:
     """The verb. Returns the exit status; raises UserError for bad input."""
     loose, args = open_config(parser(), argv)
-    if args.vocab_size is not None and args.vocab_size < 1:
-        raise UserError(f"--vocab-size={args.vocab_size} must be 1 or more")
+    if args.vocab_size is not None and not 1 <= args.vocab_size < 2**31:
+        raise UserError(f"--vocab-size={args.vocab_size} must be 1 or more, and ids below 2^31")
     if "groups" in loose:
         from scaling.cli.plan_sweep import plan_sweep
 
@@ -87,11 +88,10 @@ def price(
     from scaling.sharding import parse_mesh
 
     mesh = parse_mesh(mesh_text)
-    vocab_size, unique_tokens = pricer.data(config.data)
-    sizes = (config.model, vocab_size, config.data.seq_len)
+    vocab_size, unique_tokens = pricer.data(config)
     conventions = accounting.CONVENTIONS if ask_compiler else accounting.CLOSED_FORMS
-    params = pricer.shape(config).params
-    costs = {name: accounting.token_cost(config.model, name, *sizes[1:]) for name in conventions}
+    params = pricer.model_cost(config).params
+    costs = {name: accounting.prediction_cost(config, name, vocab_size) for name in conventions}
     cost = pricer.cost(config)
     steps, tokens = cost["n_steps"], cost["n_tokens"]
     memory, misfit = None, None

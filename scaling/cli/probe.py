@@ -1,11 +1,11 @@
 """`scaling probe`: ask checkpoints what they have learned."""
 
-import argparse
 import contextlib
 import logging
 import sys
 
 from scaling.cli.options import named_path
+from scaling.cli.parser import Parser
 from scaling.errors import UserError
 from scaling.run.interrupt import leaving_when_asked
 
@@ -27,12 +27,10 @@ examples:
 @leaving_when_asked()
 def probe(argv: list[str]) -> int:
     """The verb. Returns the exit status."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="scaling probe",
         description="Ask probes of the checkpoints of a run, or of all runs of a sweep.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     p.add_argument("directory", type=named_path, metavar="DIR", help="run or sweep directory")
     p.add_argument("--probe", action="append", default=[], metavar="NAME", help="may be repeated")

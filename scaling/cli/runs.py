@@ -1,11 +1,11 @@
 """`scaling runs`: the table of a sweep's records."""
 
-import argparse
 import io
 from collections import Counter
 from typing import Any
 
 from scaling.cli.options import named_path
+from scaling.cli.parser import Parser
 from scaling.doors.spreadsheet import csv_text
 from scaling.doors.terminal import printable
 from scaling.errors import UserError
@@ -24,12 +24,10 @@ _SHOWN = ("run_id", "name", "status", "n_params", "n_tokens", "flops", "loss")
 
 def runs(argv: list[str]) -> int:
     """The verb. Returns the exit status."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="scaling runs",
         description="Write the records of a sweep as a table, one row a run.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     p.add_argument("out", metavar="DIR", type=named_path, help="a sweep directory")
     p.add_argument("--csv", metavar="FILE")

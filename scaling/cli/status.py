@@ -1,6 +1,5 @@
 """`scaling status`: a live table of the runs of a sweep, from any shell."""
 
-import argparse
 import pathlib
 import sys
 import time
@@ -8,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from scaling.cli.options import named_path
+from scaling.cli.parser import Parser
 from scaling.cli.run_table import cells, status_table
 from scaling.errors import UserError
 
@@ -27,12 +27,10 @@ _ORDER = ("running", "failed", "interrupted", "diverged", "pending", "complete")
 
 def status(argv: list[str]) -> int:
     """The verb. Returns the exit status."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="scaling status",
         description="Show where the runs of a sweep stand.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     p.add_argument("out", metavar="DIR", type=named_path, help="a sweep directory")
     p.add_argument("--once", action="store_true", help="print once (always so in a pipe)")

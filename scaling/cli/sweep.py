@@ -9,6 +9,7 @@ from typing import Any
 
 from scaling.cli.flags import EXAMPLES, load_config_dict
 from scaling.cli.options import named_path
+from scaling.cli.parser import Parser
 from scaling.cli.run import add_run_arguments
 from scaling.doors.limits import check_path
 from scaling.errors import UserError
@@ -39,13 +40,11 @@ def parser(launcher: str) -> argparse.ArgumentParser:
     """Arguments besides --config, with those of the engine."""
     from launch.base import LAUNCHERS
 
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="scaling sweep",
         usage="scaling sweep --config=FILE --out=DIR [--launcher=NAME] [options]",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     p.add_argument("--out", metavar="DIR", type=named_path, required=True, help="of this sweep")
     p.add_argument(

@@ -4,8 +4,9 @@ import logging
 import os
 import sys
 
-from scaling.cli.flags import EXAMPLES, Parser, open_config
+from scaling.cli.flags import EXAMPLES, open_config
 from scaling.cli.options import named_path
+from scaling.cli.parser import Parser
 from scaling.durations import Duration
 from scaling.errors import UserError
 from scaling.resolve import resolve

@@ -18,6 +18,8 @@ from scaling.models.params import infos
 from scaling.optim.build import make_optimizer
 from scaling.sharding import check_divisible, param_shardings, parse_mesh, spec, start_cpu_devices
 
+_OF_STEPS = 1  # folded into the run's key it gives that of its steps
+
 
 @dataclasses.dataclass(frozen=True)
 class Program:
@@ -57,7 +59,7 @@ def make_program(config: RunConfig, vocab_size: int, mesh: Mesh | AbstractMesh) 
 
     def new_state(key):
         params = jax.tree.map(jax.reshard, new_model(key), shardings)
-        return init_state(params, optimizer)
+        return init_state(params, optimizer, jax.random.fold_in(key, _OF_STEPS))
 
     jitted = jax.jit(new_state)
 
@@ -70,14 +72,20 @@ def make_program(config: RunConfig, vocab_size: int, mesh: Mesh | AbstractMesh) 
 
 def abstract_batch(config: RunConfig, mesh: Mesh | AbstractMesh, *lead: int) -> dict[str, Any]:
     """Shapes of a training batch with leading dimensions `lead` (steps of a dispatch, say)."""
-    shape = (*lead, config.train.batch_size, config.data.seq_len)
-    sharding = NamedSharding(mesh, spec(*(None,) * len(lead), "batch", "seq"))
-    kinds = {"tokens": jnp.int32, "targets": jnp.int32, "weights": jnp.float32}
-    if config.data.documents == "masked":
-        kinds |= {"segments": jnp.int32, "positions": jnp.int32}
-    return {
-        name: jax.ShapeDtypeStruct(shape, dtype, sharding=sharding) for name, dtype in kinds.items()
-    }
+
+    def array(field):
+        shape = (*lead, config.train.batch_size, *field.shape)
+        sharding = NamedSharding(mesh, spec(*(None,) * len(lead), "batch", *field.axes))
+        return jax.ShapeDtypeStruct(shape, field.dtype, sharding=sharding)
+
+    layout = config.objective.options.layout(config.data)
+    return {name: array(field) for name, field in layout.items()}
+
+
+def abstract_dials(config: RunConfig, *lead: int) -> dict[str, Any]:
+    """Shapes of the scalars of `lead` steps (none: of one)."""
+    names = ("lr", *config.objective.options.dials(0.0))
+    return {name: jax.ShapeDtypeStruct(lead, jnp.float32) for name in names}
 
 
 def split_sizes(config: RunConfig, vocab_size: int) -> list[tuple[str, str, int]]:

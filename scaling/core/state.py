@@ -13,11 +13,13 @@ import optax
 class TrainState:
     """Arrays only; what is static is closed over by the step.
 
-    step: int32, optimiser steps taken. n_tokens: uint32[2], (low, high) words of the number of
-    predicted tokens with weight, counted from the batches. n_skipped: int32, updates dropped
+    key: uint32[2], data of the key that all randomness of steps is drawn from. step: int32,
+    optimiser steps taken. n_tokens: uint32[2], (low, high) words of the number of predicted tokens
+    with weight, counted from the batches. n_skipped: int32, updates dropped
     because they were not finite. params: the model. opt_state: the optimiser's arrays.
     """
 
+    key: jax.Array
     step: jax.Array
     n_tokens: jax.Array
     n_skipped: jax.Array
@@ -25,9 +27,10 @@ class TrainState:
     opt_state: optax.OptState
 
 
-def init_state(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
-    """The state before the first step."""
+def init_state(params: Any, optimizer: optax.GradientTransformation, key: jax.Array) -> TrainState:
+    """The state before the first step. key: of steps, a typed key."""
     return TrainState(
+        key=jax.random.key_data(key),
         step=jnp.zeros((), jnp.int32),
         n_tokens=jnp.zeros(2, jnp.uint32),
         n_skipped=jnp.zeros((), jnp.int32),

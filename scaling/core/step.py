@@ -1,8 +1,9 @@
-"""The pure, jitted, donating steps. No clock, no logging, no randomness.
+"""The pure, jitted, donating steps. No clock, no logging; their only randomness is the state's key.
 
-One train program serves every schedule, budget and chunk length of a model: learning rates come in
-as an array, and the number of steps to take is a dynamic argument of the loop. So a run that is
-cut in other places (resume, branches, evaluations) executes the same machine code, bit for bit.
+One train program serves every schedule, budget and chunk length of a model: learning rates and
+other dials come in as arrays, and the number of steps to take is a dynamic argument of the loop.
+So a run that is cut in other places (resume, branches, evaluations) executes the same machine
+code, bit for bit.
 """
 
 from collections.abc import Callable
@@ -12,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from scaling.config import OBJECTIVES, RunConfig
+from scaling.config import RunConfig
 from scaling.core.state import TrainState, add_tokens
-from scaling.objectives.lm import token_nll
+from scaling.objectives.base import Given, token_nll
 from scaling.sharding import constrain, ways
 
 N_CALIBRATION_BINS = 15
@@ -28,18 +29,20 @@ LEAST_TOKENS = 256
 def make_train_step(
     config: RunConfig, optimizer: optax.GradientTransformation, in_cache: bool = False
 ) -> Callable:
-    """step(state, batch, lr) -> (state, metrics); a pure function of arrays, not yet jitted.
+    """step(state, batch, dials) -> (state, metrics); a pure function of arrays, not yet jitted.
 
-    `batch` arrays are (B, T); `lr` is a float32 scalar. `metrics` are scalars named in METRICS;
-    `loss` is the mean nll in nats per weighted token, without z-loss. `in_cache`: rows are taken a
-    few at a time, as gradient accumulation takes them.
+    `batch` is as the objective lays it out; `dials` are float32 scalars, `lr` and those of the
+    objective. `metrics` are scalars named in METRICS; `loss` is the mean nll in nats per weighted
+    token, without z-loss. `in_cache`: rows are taken a few at a time, as gradient accumulation
+    takes them.
     """
-    objective = OBJECTIVES.load(config.objective.name)()
+    objective = config.objective.options
 
-    def sums(params, batch):
-        return objective(params, batch, config.objective)
+    def gradient(params, batch, given):
+        def sums(params, batch):
+            return objective.loss(params, batch, given)
 
-    def gradient(params, batch):
+        batch = {**batch, **objective.draw(batch, given)}
         grad_of = jax.value_and_grad(sums, has_aux=True)
         n_micro = config.train.n_microbatches * (cache_pieces(config) if in_cache else 1)
         if n_micro == 1:
@@ -47,8 +50,10 @@ def make_train_step(
             return grads, aux
         return _accumulated(grad_of, n_micro, params, batch)
 
-    def step(state: TrainState, batch: dict[str, jax.Array], lr: jax.Array):
-        grads, aux = gradient(state.params, batch)
+    def step(state: TrainState, batch: dict[str, jax.Array], dials: dict[str, jax.Array]):
+        key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+        grads, aux = gradient(state.params, batch, Given(key, dials))
+        lr = dials["lr"]
         weight = jnp.maximum(aux["weight"], 1.0)
         grads = jax.tree.map(lambda g: g / weight, grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, lr=lr)
@@ -70,6 +75,7 @@ def make_train_step(
             "skipped": skipped,
         }
         new_state = TrainState(
+            key=state.key,
             step=state.step + 1,
             n_tokens=add_tokens(state.n_tokens, n_tokens),
             n_skipped=state.n_skipped + skipped,
@@ -127,22 +133,22 @@ def cache_pieces(config: RunConfig) -> int:
 def make_train_steps(
     config: RunConfig, optimizer: optax.GradientTransformation, in_cache: bool | None = None
 ) -> Callable:
-    """steps(state, batches, lrs, n) -> (state, metrics): takes the first `n` of K steps, jitted.
+    """steps(state, batches, dials, n) -> (state, metrics): takes the first `n` of K steps, jitted.
 
-    `batches` arrays are (K, B, T), `lrs` (K,), `n` an int32 scalar of at most K; `metrics` are
+    `batches` arrays are (K, B, ...), `dials` (K,), `n` an int32 scalar of at most K; `metrics` are
     (K,), zero beyond `n`. `state` is donated. `in_cache`: see `make_train_step`; by default on CPU.
     """
     in_cache = jax.default_backend() == "cpu" if in_cache is None else in_cache
     step = make_train_step(config, optimizer, in_cache)
 
-    def steps(state, batches, lrs, n):
+    def steps(state, batches, dials, n):
         def body(k, carry):
             state, log = carry
             batch = {name: rows[k] for name, rows in batches.items()}
-            state, metrics = step(state, batch, lrs[k])
+            state, metrics = step(state, batch, {name: dial[k] for name, dial in dials.items()})
             return state, {name: log[name].at[k].set(metrics[name]) for name in METRICS}
 
-        K = lrs.shape[0]
+        K = dials["lr"].shape[0]
         integer = ("n_tokens", "skipped")
         log = {m: jnp.zeros(K, jnp.int32 if m in integer else jnp.float32) for m in METRICS}
         return jax.lax.fori_loop(0, n, body, (state, log))
@@ -158,8 +164,10 @@ def make_eval_step(config: RunConfig) -> Callable:
     expected calibration error (Guo et al. 2017, eq. 3) of the most likely token.
     """
 
+    visibility = config.objective.options.visibility
+
     def eval_step(params: Any, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        logits = params(batch["tokens"], batch.get("segments"), batch.get("positions"))
+        logits, _ = params.forward(batch, visibility)
         logits = constrain(logits, "batch", "seq", None)
         nll, log_z = token_nll(logits, batch["targets"])
         weights = batch["weights"]

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from scaling.config import ModelConfig
+from scaling.config import ModelConfig, RunConfig
 from scaling.models.params import ROLES
 from scaling.registry import Registry
 
@@ -73,26 +73,31 @@ def with_sums(by_role: Mapping[str, int]) -> dict[str, int]:
     return {**counts, "total": total, "non_embedding": total - vocabulary}
 
 
-def flops(
-    model: ModelConfig, convention: str, n_tokens: float, *, vocab_size: int, seq_len: int
-) -> float:
-    """Training FLOPs of `n_tokens` predicted tokens. Raises UserError for an unknown convention."""
-    return token_cost(model, convention, vocab_size, seq_len).training * n_tokens
-
-
 def token_cost(model: ModelConfig, convention: str, vocab_size: int, seq_len: int) -> TokenCost:
-    """FLOPs of one token under a convention. Raises UserError when there is no such convention."""
+    """FLOPs of one position that a model reads, or predicts as a language model, under a
+    convention. Raises UserError when there is no such convention."""
     formula: Callable[[ModelConfig, int, int], TokenCost] = CONVENTIONS.load(convention)
     return formula(model, vocab_size, seq_len)
 
 
+def prediction_cost(
+    config: RunConfig, convention: str, vocab_size: int, cache_dir: pathlib.Path | None = None
+) -> TokenCost:
+    """FLOPs of one prediction of a run: of all that its objective reads to make it. cache_dir: of
+    the compiler's counts. Raises UserError as `token_cost`."""
+    sizes = (config.model, vocab_size, config.data.seq_len)
+    more = (cache_dir,) if convention == "compiler" else ()
+    cost = CONVENTIONS.load(convention)(*sizes, *more)
+    return TokenCost(*config.objective.options.flops(*cost, config.data))
+
+
 def flops_per_token(
-    model: ModelConfig, vocab_size: int, seq_len: int, cache_dir: pathlib.Path | None = None
+    config: RunConfig, vocab_size: int, cache_dir: pathlib.Path | None = None
 ) -> dict[str, float]:
-    """Training FLOPs of one token under every convention. cache_dir: of the compiler's counts."""
-    sizes = (model, vocab_size, seq_len)
-    found = {name: token_cost(model, name, *sizes[1:]).training for name in CLOSED_FORMS}
-    return found | {"compiler": CONVENTIONS.load("compiler")(*sizes, cache_dir).training}
+    """Training FLOPs of one prediction under every convention."""
+    return {
+        name: prediction_cost(config, name, vocab_size, cache_dir).training for name in CONVENTIONS
+    }
 
 
 def _trained(forward: float) -> TokenCost:

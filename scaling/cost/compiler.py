@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import AxisType, Mesh
 
-from scaling.config import ModelConfig, ObjectiveConfig
+from scaling.config import ModelConfig
 from scaling.cost.accounting import TokenCost
 from scaling.data.cache import cache_root
 from scaling.doors.files import dump, write_atomic
@@ -96,7 +96,7 @@ def _loss(model: ModelConfig, vocab_size: int, seq_len: int) -> tuple[Callable, 
         return model.options.build(model, vocab_size=vocab_size, seq_len=seq_len, rngs=rngs)
 
     def loss(params, batch):
-        return LanguageModel()(params, batch, ObjectiveConfig())[0]
+        return LanguageModel().cross_entropy(params.forward(batch)[0], batch)[0]
 
     params = jax.eval_shape(new, jax.eval_shape(lambda: jax.random.key(0)))
     kinds = {"tokens": jnp.int32, "targets": jnp.int32, "weights": jnp.float32}

@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from scaling.config import RunConfig
-from scaling.core.build import Program, abstract_batch, make_program
+from scaling.core.build import Program, abstract_batch, abstract_dials, make_program
 from scaling.core.step import make_train_step
 from scaling.cost import liveness
 from scaling.sharding import abstract_mesh, use_mesh
@@ -77,8 +76,8 @@ def device_memory(
 
 def _step_peak(config: RunConfig, program: Program, mesh: Any) -> liveness.Peak:
     step = make_train_step(config, program.optimizer)
-    lr = jax.ShapeDtypeStruct((), jnp.float32)
-    jaxpr = jax.make_jaxpr(step)(program.abstract_state, abstract_batch(config, mesh), lr)
+    arguments = (abstract_batch(config, mesh), abstract_dials(config))
+    jaxpr = jax.make_jaxpr(step)(program.abstract_state, *arguments)
     # The state comes first among the results, and is donated.
     return liveness.peak(jaxpr, in_place=len(jax.tree.leaves(program.abstract_state)))
 

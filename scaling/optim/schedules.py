@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from scaling.config import OptimConfig, option
+from scaling.config import OptimConfig, RunConfig, option
 from scaling.doors.limits import memory_bytes, refuse_beyond
 from scaling.durations import Duration, Rates
 from scaling.errors import UserError
@@ -35,6 +35,17 @@ def learning_rates(optim: OptimConfig, total_steps: int, rates: Rates) -> np.nda
     rise = np.arange(1, warmup + 1) / max(warmup, 1)
     rest = schedule.options.curve(total_steps - warmup, schedule.final, warmup, length)
     return (optim.peak_lr * np.concatenate([rise, rest])).astype(np.float32)
+
+
+def dials(config: RunConfig, total_steps: int, rates: Rates) -> dict[str, np.ndarray]:
+    """Everything that changes from step to step, by name, each float32 [total_steps]: the learning
+    rate "lr" and the objective's own. Raises UserError as `check`."""
+    out = {"lr": learning_rates(config.optim, total_steps, rates)}
+    own = config.objective.options.dials
+    shares = np.arange(total_steps) / max(total_steps - 1, 1)
+    for name in own(0.0):
+        out[name] = np.array([own(share)[name] for share in shares], np.float32)
+    return out
 
 
 def check(optim: OptimConfig, total_steps: int, rates: Rates) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from scaling.models.base import ShowsAttention
-from scaling.objectives.lm import token_nll
+from scaling.objectives.base import token_nll
 from scaling.probes.base import Target
 from scaling.sharding import constrain, place, process_rows, ways
 

@@ -19,7 +19,7 @@ from scaling.config import RunConfig
 from scaling.doors.files import differences, stored
 from scaling.durations import Rates
 from scaling.errors import UserError
-from scaling.optim.schedules import learning_rates
+from scaling.optim.schedules import dials
 from scaling.resolve import identity, resolve
 from scaling.run.checkpoint import Restored, checkpoint_path, read_checkpoint
 from scaling.run.metrics import FILE, losses
@@ -47,15 +47,19 @@ def without_tail(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_parent(
-    config: RunConfig, lrs: np.ndarray, parent: tuple[pathlib.Path, int], rates: Rates
+    config: RunConfig,
+    steered: Mapping[str, np.ndarray],
+    parent: tuple[pathlib.Path, int],
+    rates: Rates,
 ) -> None:
     """Raises UserError when the run cannot branch from `parent`, a (workdir, step).
 
-    lrs: learning rates of the branch. rates: of both, which are of one shape.
+    steered: `schedules.dials` of the branch. rates: of both, which are of one shape.
     """
     workdir, step = parent
-    if not 0 < step < len(lrs):
-        raise UserError(f"a run of {len(lrs)} steps cannot branch from step {step} of {workdir}")
+    n_steps = len(steered["lr"])
+    if not 0 < step < n_steps:
+        raise UserError(f"a run of {n_steps} steps cannot branch from step {step} of {workdir}")
     if not (workdir / "config.json").exists():
         raise ParentNotReadyError(f"{workdir} has not started; step {step} of it is needed")
     settings = read_config(workdir)["config"]
@@ -64,16 +68,18 @@ def check_parent(
         raise UserError(f"{workdir} cannot be the trunk of this run: {'; '.join(changes)}")
     trunk = resolve(settings)
     total = trunk.train.duration.steps(rates, field="train.duration")
-    theirs = learning_rates(trunk.optim, total, rates)
-    if len(theirs) < step:
-        raise UserError(f"{workdir} has {len(theirs)} steps; it cannot be left at step {step}")
-    if theirs[:step].tobytes() != lrs[:step].tobytes():
-        first = int(np.flatnonzero(theirs[:step] != lrs[:step])[0])
-        raise UserError(
-            f"{workdir} cannot be the trunk of this run: learning rates differ from step "
-            f"{first + 1} on ({theirs[first]:g} -> {lrs[first]:g}); warm-up in steps or tokens is "
-            "the same for every length, a share is not"
-        )
+    if total < step:
+        raise UserError(f"{workdir} has {total} steps; it cannot be left at step {step}")
+    for name, theirs in dials(trunk, total, rates).items():
+        ours = steered[name]
+        if theirs[:step].tobytes() != ours[:step].tobytes():
+            first = int(np.flatnonzero(theirs[:step] != ours[:step])[0])
+            what = "learning rates differ" if name == "lr" else f"{name} differs"
+            raise UserError(
+                f"{workdir} cannot be the trunk of this run: {what} from step {first + 1} on "
+                f"({theirs[first]:g} -> {ours[first]:g}); warm-up in steps or tokens is the same "
+                "for every length, a share is not"
+            )
 
 
 def restore_parent(

@@ -63,6 +63,12 @@ def _step(draft: Any, pricer: Any) -> int:
         step = branch_step(config.optim, draft.facts["cost"]["n_steps"], pricer.rates(config))
     except UserError as error:
         raise UserError(f"group {group!r}: {error}") from error
+    own = config.objective.options.dials
+    if own(0.0) != own(1.0):
+        raise UserError(
+            f"group {group!r}: {', '.join(own(0.0))} of objective.name={config.objective.name!r} "
+            "follows the length of the run, so branches have no common trunk; leave trunk=True out"
+        )
     every = config.eval.every
     if every.unit == "%" and every.value < 100:
         raise UserError(

@@ -63,7 +63,7 @@ def plan(sweep: Sweep, pricer: Pricer, mesh: Mapping[str, int], machine: Device)
     rows = []
     for run in sweep.runs:
         config, model = run.config, pricer.model_cost(run.config)
-        data = pricer.data(config.data)
+        data = pricer.data(config)
         own = run.cost["flops_own"] / run.cost["flops"]
         n_bytes, misfit = memory(config, data.vocab_size)
         rows.append(
@@ -102,7 +102,7 @@ def check_meshes(sweep: Sweep, pricer: Pricer, mesh: Mapping[str, int]) -> None:
     """Raises UserError for the first run whose sizes do not divide over the mesh."""
     memory = Memory(mesh)
     for run in sweep.runs:
-        if misfit := memory.misfit(run.config, pricer.data(run.config.data).vocab_size):
+        if misfit := memory.misfit(run.config, pricer.data(run.config).vocab_size):
             raise UserError(f"run {run.name}: {misfit}")
 
 

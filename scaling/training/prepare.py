@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -17,7 +18,7 @@ from scaling.data.pipeline import Pipeline, open_pipeline
 from scaling.doors.limits import check_path, memory_bytes, refuse_beyond
 from scaling.durations import Duration, Rates
 from scaling.errors import UserError
-from scaling.optim.schedules import learning_rates
+from scaling.optim.schedules import dials
 from scaling.probes.base import Target
 from scaling.probes.schedule import PlannedProbe, plan_probes
 from scaling.run.branch import check_parent
@@ -64,7 +65,7 @@ class Setup:
     pipeline: Pipeline
     mesh: Any
     programs: Programs
-    lrs: np.ndarray
+    dials: Mapping[str, np.ndarray]
     eval_every: int
     checkpoint_every: int
     keep_steps: tuple[int, ...]
@@ -80,11 +81,7 @@ class Setup:
 
     @property
     def total_steps(self) -> int:
-        return len(self.lrs)
-
-    @property
-    def tokens_per_step(self) -> int:
-        return self.config.train.batch_size * self.config.data.seq_len
+        return len(self.dials["lr"])
 
     def eval_steps(self, last: int) -> list[int]:
         """The steps up to `last` after which the run is evaluated."""
@@ -145,6 +142,7 @@ def prepare(config: RunConfig, args: RunArgs) -> Setup:
     config.model.options.check_backend(jax.default_backend())
     pipeline = open_pipeline(
         config.data,
+        objective=config.objective,
         batch_size=config.train.batch_size,
         seed=config.seed,
         n_rows_eval=config.eval.n_rows,
@@ -154,9 +152,9 @@ def prepare(config: RunConfig, args: RunArgs) -> Setup:
         programs = make_programs(config, pipeline.vocab_size, mesh)
     sizes = (config.model, pipeline.vocab_size, config.data.seq_len)
     params = accounting.param_counts(*sizes)
-    flops_per_token = accounting.flops_per_token(*sizes, cache)
+    flops_per_token = accounting.flops_per_token(config, pipeline.vocab_size, cache)
     rates = Rates(
-        tokens_per_step=config.train.batch_size * config.data.seq_len,
+        tokens_per_step=config.tokens_per_step,
         unique_tokens=pipeline.unique_tokens,
         n_params=params["total"],
         flops_per_token=flops_per_token[accounting.DEFAULT_CONVENTION],
@@ -167,15 +165,15 @@ def prepare(config: RunConfig, args: RunArgs) -> Setup:
     if pipeline.unique_tokens and total * rates.tokens_per_step > pipeline.unique_tokens:
         epochs = total * rates.tokens_per_step / pipeline.unique_tokens
         warnings.append(f"tokens repeat: {epochs:.2f} epochs of {pipeline.unique_tokens} tokens")
-    lrs = learning_rates(config.optim, total, rates)
+    steered = dials(config, total, rates)
     if args.parent and not any((args.workdir / "checkpoints").glob("step_*")):
-        check_parent(config, lrs, args.parent, rates)
+        check_parent(config, steered, args.parent, rates)
     return Setup(
         config=config,
         pipeline=pipeline,
         mesh=mesh,
         programs=programs,
-        lrs=lrs,
+        dials=steered,
         eval_every=max(1, config.eval.every.steps(rates, total, field="eval.every")),
         checkpoint_every=max(
             1, args.checkpoint_every.steps(rates, total, field="--checkpoint-every")

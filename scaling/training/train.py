@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.config import RunConfig
-from scaling.core.build import abstract_batch
+from scaling.core.build import abstract_batch, abstract_dials
 from scaling.core.evaluate import Evaluator
 from scaling.core.state import token_count
 from scaling.core.step import METRICS
@@ -216,7 +216,7 @@ class _Run:
         self._steps = setup.programs.steps.lower(
             setup.program.abstract_state,
             abstract_batch(self.config, setup.mesh, K),
-            jax.ShapeDtypeStruct((K,), jnp.float32),
+            abstract_dials(self.config, K),
             jax.ShapeDtypeStruct((), jnp.int32),
         ).compile()
         self._evaluator = Evaluator(
@@ -235,11 +235,12 @@ class _Run:
         rows = [next(batches) for _ in range(n)]
         rows += [rows[-1]] * (K - n)
         stacked = {name: np.stack([r[name] for r in rows]) for name in rows[0]}
-        lrs = np.zeros(K, np.float32)
-        lrs[:n] = setup.lrs[step : step + n]
+        dials = {name: np.zeros(K, np.float32) for name in setup.dials}
+        for name, values in setup.dials.items():
+            dials[name][:n] = values[step : step + n]
         placed = place(setup.mesh, stacked, None, "batch")
         self.clock.switch("steps")
-        state, metrics = self._steps(state, placed, jnp.asarray(lrs), jnp.int32(n))
+        state, metrics = self._steps(state, placed, dials, jnp.int32(n))
         self._drain()
         self._pending = (step, n, metrics)
         return step + n, state
@@ -254,7 +255,8 @@ class _Run:
             step = start + k + 1
             self.n_tokens += int(metrics["n_tokens"][k])
             row = {name: float(metrics[name][k]) for name in METRICS if name != "n_tokens"}
-            row |= {"n_tokens": self.n_tokens, "lr": float(self.setup.lrs[step - 1])}
+            row |= {"n_tokens": self.n_tokens}
+            row |= {name: float(dial[step - 1]) for name, dial in self.setup.dials.items()}
             self._log({"step": step, "kind": "train", "time": time.time(), **row})
             if self.divergence is None and not row["skipped"]:
                 self._watch(step, row["loss"])
@@ -329,7 +331,7 @@ class _Run:
         if time.monotonic() - self._status_at > STATUS_SECONDS:
             self._status_at = time.monotonic()
             rate = self.progress.tokens_per_s
-            left = (self.setup.total_steps - step) * self.setup.tokens_per_step
+            left = (self.setup.total_steps - step) * self.config.tokens_per_step
             self.run_dir.write_status(
                 "running",
                 step=step,

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from scaling.config import OPTIMIZERS, SCHEDULES
-from scaling.core.build import abstract_batch, make_program
+from scaling.core.build import abstract_batch, abstract_dials, make_program
 from scaling.core.programs import make_programs, traced_part
 from scaling.core.step import make_train_steps
 from scaling.durations import Duration
@@ -52,7 +52,7 @@ def program_text(settings):
             .lower(
                 program.abstract_state,
                 abstract_batch(settings, mesh, K),
-                jax.ShapeDtypeStruct((K,), jnp.float32),
+                abstract_dials(settings, K),
                 jax.ShapeDtypeStruct((), jnp.int32),
             )
             .as_text()
@@ -64,7 +64,7 @@ def test_what_is_left_out_of_the_shape_is_not_in_the_program(optimizer):
     schedule = next(name for name in SCHEDULES if name != "constant")
     optim = {"peak_lr": 0.123, "schedule": {"name": schedule}}
     kept = {"weight_decay": 0.1, "clip_norm": 0.5, "skip_nonfinite": True}
-    settings = config(optimizer, optim=optim | kept, objective={"z_loss": 0.1}, **INPUTS)
+    settings = config(optimizer, optim=optim | kept, objective={"lm": {"z_loss": 0.1}}, **INPUTS)
     assert program_text(settings) == program_text(traced_part(settings))
 
 

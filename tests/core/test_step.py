@@ -40,7 +40,7 @@ def run(config, batches, cuts=(4,), lrs=LRS):
         for n in cuts:
             index = [min(done + i, 3) for i in range(4)]
             group = place(mesh(), {k: v[index] for k, v in batches.items()}, None, "batch")
-            state, metrics = steps(state, group, jnp.asarray(lrs[index]), jnp.int32(n))
+            state, metrics = steps(state, group, {"lr": jnp.asarray(lrs[index])}, jnp.int32(n))
             log.append({name: np.asarray(metrics[name])[:n] for name in METRICS})
             done += n
         joined = {name: np.concatenate([part[name] for part in log]) for name in METRICS}
@@ -93,7 +93,7 @@ def test_gradients_of_microbatches_are_reduced_over_devices_once():
         program = make_program(config, VOCAB, mesh())
         step_fn = jax.jit(step.make_train_step(config, program.optimizer))
         batch = abstract_batch(config, mesh())
-        program_text = step_fn.lower(program.abstract_state, batch, 1.0).compile().as_text()
+        program_text = step_fn.lower(program.abstract_state, batch, {"lr": 1.0}).compile().as_text()
     reductions = re.findall(r" all-reduce(?:-start)?\(.*op_name=\"([^\"]*)", program_text)
     assert reductions
     assert not [name for name in reductions if "while" in name]
@@ -150,7 +150,7 @@ def test_non_finite_updates_are_skipped_and_counted_when_asked():
 def test_z_loss_shrinks_the_partition_function_but_is_no_part_of_the_loss():
     batches = random_batch(small_config(), 4)
     _, log_plain = run(small_config(), batches)
-    _, log_z = run(small_config(objective={"z_loss": 1.0}), batches)
+    _, log_z = run(small_config(objective={"lm": {"z_loss": 1.0}}), batches)
     assert log_plain["loss"][0] == log_z["loss"][0]
     assert log_plain["grad_norm"][0] != log_z["grad_norm"][0]
 

@@ -107,7 +107,6 @@ def test_training_is_three_forwards_and_scales_with_tokens():
     for name in accounting.CLOSED_FORMS:
         cost = token_cost(BASE, name, 64, 32)
         assert cost.training == 3 * cost.forward > 0
-        assert accounting.flops(BASE, name, 7, vocab_size=64, seq_len=32) == 7 * cost.training
 
 
 @pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from scaling.core.build import abstract_batch, make_program
+from scaling.core.build import abstract_batch, abstract_dials, make_program
 from scaling.core.step import make_train_steps
 from scaling.cost.memory import device_memory
 from scaling.errors import UserError
@@ -54,10 +54,10 @@ def compiled_bytes(config, mesh_text, vocab_size):
     K = config.train.steps_per_dispatch
     with use_mesh(mesh):
         program = make_program(config, vocab_size, mesh)
-        lrs, n = jax.ShapeDtypeStruct((K,), jnp.float32), jax.ShapeDtypeStruct((), jnp.int32)
+        dials, n = abstract_dials(config, K), jax.ShapeDtypeStruct((), jnp.int32)
         # The estimate is for accelerators, and on CPU an upper bound.
         steps = make_train_steps(config, program.optimizer, in_cache=False)
-        lowered = steps.lower(program.abstract_state, abstract_batch(config, mesh, K), lrs, n)
+        lowered = steps.lower(program.abstract_state, abstract_batch(config, mesh, K), dials, n)
         found = lowered.compile().memory_analysis()
     arguments = found.argument_size_in_bytes
     results = found.output_size_in_bytes - found.alias_size_in_bytes

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scaling.config import MODELS, OBJECTIVES, OPTIMIZERS
-from scaling.core.build import abstract_batch, make_program
+from scaling.config import MODELS, OPTIMIZERS
+from scaling.core.build import abstract_batch, abstract_dials, make_program
 from scaling.core.step import make_train_step
 from scaling.models import layers
 from scaling.models.attention import attend
@@ -79,11 +79,11 @@ def test_no_position_sees_the_future(name):
 def test_layer_loops_and_remat_change_no_gradient(option, remat):
     def gradient(**model):
         config = small_config(model=model)
-        objective = OBJECTIVES.load("lm")()
+        objective = config.objective.options
         batch = {k: jnp.asarray(v) for k, v in random_batch(config).items()}
         with use_mesh(one_device_mesh()):
             params = make_program(config, VOCAB, one_device_mesh()).init(0).params
-            mean = lambda p: objective(p, batch, config.objective)[0]  # noqa: E731
+            mean = lambda p: objective.loss(p, batch, None)[0]  # noqa: E731
             return jax.tree.leaves(jax.jit(jax.grad(mean))(params))
 
     reference = gradient(layers="scan", remat="none")
@@ -185,8 +185,8 @@ def test_a_train_step_has_types_on_an_abstract_mesh(name, optimizer):
     with use_mesh(mesh):
         program = make_program(config, VOCAB, mesh)
         step = make_train_step(config, program.optimizer)
-        lr = jax.ShapeDtypeStruct((), jnp.float32)
-        state, _ = jax.eval_shape(step, program.abstract_state, abstract_batch(config, mesh), lr)
+        rest = abstract_batch(config, mesh), abstract_dials(config)
+        state, _ = jax.eval_shape(step, program.abstract_state, *rest)
     describe = lambda x: (x.shape, x.dtype, jax.typeof(x).sharding.spec)  # noqa: E731
     before = [describe(x) for x in jax.tree.leaves(program.abstract_state)]
     assert before == [describe(x) for x in jax.tree.leaves(state)]
@@ -204,6 +204,6 @@ def test_eight_billion_parameters_are_typed_without_being_made():
     with use_mesh(mesh):
         program = make_program(config, 128_000, mesh)
         step = make_train_step(config, program.optimizer)
-        lr = jax.ShapeDtypeStruct((), jnp.float32)
-        jax.eval_shape(step, program.abstract_state, abstract_batch(config, mesh), lr)
+        rest = abstract_batch(config, mesh), abstract_dials(config)
+        jax.eval_shape(step, program.abstract_state, *rest)
     assert sum(x.size for x in jax.tree.leaves(program.abstract_state.params)) > 8e9

@@ -135,7 +135,7 @@ def change_of_activations(model, optimizer):
         for k in range(N_STEPS):
             batch = {"tokens": rows[k, :, :-1], "targets": rows[k, :, 1:]}
             batch |= {"weights": np.ones((B, T), np.float32)}
-            state, _ = step(state, batch, jnp.float32(LEARNING_RATES[optimizer]))
+            state, _ = step(state, batch, {"lr": jnp.float32(LEARNING_RATES[optimizer])})
         after = look(state.params, rows[0, :, :-1])
     return [
         float(jnp.sqrt(jnp.mean(jnp.square(b - a)))) for a, b in zip(before, after, strict=True)

@@ -22,7 +22,7 @@ def facts_of(*groups, mesh=ONE, machine=MACHINE, unique_tokens=None, **kwargs):
     pricer = Pricer(**kwargs)
     sweep = expand(designs.sweep("s", **named), pricer=pricer)
     if unique_tokens:
-        vocab_size = pricer.data(sweep.runs[0].config.data).vocab_size
+        vocab_size = pricer.data(sweep.runs[0].config).vocab_size
         pricer.data = lambda _: DataFacts(vocab_size, unique_tokens)
     return plan(sweep, pricer, mesh, machine)
 
