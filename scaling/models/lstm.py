@@ -155,7 +155,10 @@ class LSTM(Model, Grows):
             return module(x, (h, c), reset_BT, keep_BT)
 
         stack = (self.layers, cache.h, cache.c)
-        x_BTD, (h, c) = jax.lax.scan(layer, x_BTD, stack)
+        # Who wants no loop over the row wants none at all.
+        flat = self.config.options.unroll >= tokens_BT.shape[1]
+        unroll = self.config.depth if flat else 1
+        x_BTD, (h, c) = jax.lax.scan(layer, x_BTD, stack, unroll=unroll)
         return self._logits(x_BTD), State(h, c)
 
     def _logits(self, x_BTD):

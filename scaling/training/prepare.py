@@ -161,6 +161,8 @@ def prepare(config: RunConfig, args: RunArgs) -> Setup:
     )
     total = config.train.duration.steps(rates, field="train.duration")
     target = Target(config.data, pipeline.vocab_size, config.data.seq_len)
+    if config.probes:
+        target = Target.of(config, pipeline.vocab_size)
     warnings = [*pipeline.warnings]
     if pipeline.unique_tokens and total * rates.tokens_per_step > pipeline.unique_tokens:
         epochs = total * rates.tokens_per_step / pipeline.unique_tokens

@@ -142,13 +142,14 @@ def _target(
     config: RunConfig, vocabularies: dict[str, int], cache_dir: pathlib.Path | None
 ) -> Target:
     """Runs of one sweep mostly share their data: it is opened once."""
-    key = repr(config.data)
+    key = repr((config.data, config.objective))
     if key not in vocabularies:
+        sizes = {"batch_size": 1, "n_rows_eval": 1, "seed": config.seed}
         pipeline = open_pipeline(
-            config.data, batch_size=1, seed=config.seed, n_rows_eval=1, cache_dir=cache_dir
+            config.data, objective=config.objective, cache_dir=cache_dir, **sizes
         )
         vocabularies[key] = pipeline.vocab_size
-    return Target(config.data, vocabularies[key], config.data.seq_len)
+    return Target.of(config, vocabularies[key])
 
 
 def _steps(workdir: pathlib.Path, step: int | str) -> list[int]:

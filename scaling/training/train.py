@@ -235,9 +235,8 @@ class _Run:
         rows = [next(batches) for _ in range(n)]
         rows += [rows[-1]] * (K - n)
         stacked = {name: np.stack([r[name] for r in rows]) for name in rows[0]}
-        dials = {name: np.zeros(K, np.float32) for name in setup.dials}
-        for name, values in setup.dials.items():
-            dials[name][:n] = values[step : step + n]
+        left = (0, K - n)
+        dials = {name: np.pad(all_[step : step + n], left) for name, all_ in setup.dials.items()}
         placed = place(setup.mesh, stacked, None, "batch")
         self.clock.switch("steps")
         state, metrics = self._steps(state, placed, dials, jnp.int32(n))
