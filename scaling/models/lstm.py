@@ -132,7 +132,7 @@ class LSTM(Model, Grows):
         assert visibility == "causal", visibility
         new = constrain(jnp.zeros(tokens_BT.shape, bool), "batch", "seq")
         if segments_BT is not None:
-            changed = segments_BT[:, 1:] != segments_BT[:, :-1]
+            changed = constrain(segments_BT[:, 1:] != segments_BT[:, :-1], "batch", "seq")
             new = jnp.concatenate([new[:, :1], changed], axis=1)
         cache = self.new_cache(tokens_BT.shape[0], 0)
         return self._read(tokens_BT, cache, new)[0]

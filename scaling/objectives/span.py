@@ -41,15 +41,18 @@ class Span(Objective):
 
     def _counts(self, seq_len: int) -> tuple[int, int, int]:
         """(tokens of the source in a row, tokens cut out, spans). A row of T predictions holds
-        T + 1 tokens, two for every span of which are sentinels."""
-        spans = 1
-        while True:
+        T + 1 tokens, two for every span of which are sentinels: of all numbers of spans that leave
+        room for as many, the largest."""
+
+        def sizes(spans):
             length = seq_len + 1 - 2 * spans
             cut = min(max(round(self.rate * length), 1), length - 1)
-            wanted = min(max(round(cut / self.mean_length), 1), cut, length - cut)
-            if wanted <= spans:
-                return length, max(cut, spans), spans
+            return length, cut, min(max(round(cut / self.mean_length), 1), cut, length - cut)
+
+        spans = 1
+        while sizes(spans + 1)[2] > spans:
             spans += 1
+        return *sizes(spans)[:2], spans
 
     def extra_ids(self, data: DataConfig) -> int:
         return self._counts(data.seq_len)[2]
