@@ -41,7 +41,7 @@ CASES = {
 def run_config(model, train=None):
     return resolve(
         {
-            "model": model_section(width=128, n_heads=4, **model),
+            "model": model_section(**{"width": 128, "n_heads": 4} | model),
             "data": {"name": "markov", "seq_len": 128},
             "train": {"batch_size": 32, "steps_per_dispatch": 2, **(train or {})},
         }

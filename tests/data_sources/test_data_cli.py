@@ -53,7 +53,7 @@ def test_stats_as_text_and_json(config, capsys):
     ("argv", "message"),
     [
         (["show", "--step", "-1"], "--step=-1 is before the first step"),
-        (["show", "--step", "x"], "invalid int value: 'x'"),
+        (["show", "--step", "x"], "'x' is not a whole number"),
         (["show"], "--step"),
         (["show", "--step", "1", "--rows", "0"], "--rows=0 must be 1 or more"),
         (["stats", "--config.data.name=txt"], "did you mean 'text'"),
