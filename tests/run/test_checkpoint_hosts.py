@@ -15,7 +15,7 @@ _PROGRAM = """
 import logging, sys
 import jax, numpy as np
 from jax.sharding import NamedSharding, PartitionSpec as P
-from scaling.checkpoint import Checkpointer, CheckpointError
+from scaling.run.checkpoint import Checkpointer, CheckpointError
 
 address, index, directory, mode = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
 logging.basicConfig(level=logging.WARNING)

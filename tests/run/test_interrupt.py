@@ -79,7 +79,7 @@ def test_outside_the_main_thread_nothing_is_installed():
 # Its first argument is the terminal's other end, its output the terminal.
 HANG_UP = """\
 import os, signal, sys
-from scaling.interrupt import listening
+from scaling.run.interrupt import listening
 
 heard = []
 with listening(lambda number, _: heard.append(number)):

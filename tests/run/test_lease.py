@@ -17,7 +17,7 @@ from scaling.run.lease import Lease, LeaseLost
 
 _HOLD = """
 import sys, time
-from scaling.lease import Lease
+from scaling.run.lease import Lease
 Lease(sys.argv[1]).acquire()
 print("held", flush=True)
 time.sleep(60)
