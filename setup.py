@@ -47,7 +47,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["scaling", "scaling.*", "launch", "launch.*"]),
-    package_data={"scaling": ["schema/*.json", "analysis/data/*", "report/page.*"]},
+    package_data={"scaling": ["run/*.json", "analysis/data/*", "report/page.*"]},
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["scaling = scaling.cli:main"]},

@@ -37,7 +37,7 @@ def get_config(variant: str = ""):
     sizes, budget, seeds = designed[variant]
     c.train.duration = budget
     points = [
-        {"model.depth": d, "model.width": w, "model.n_heads": w // 8, "seed": seed}
+        {"model.depth": d, "model.width": w, "model.transformer.n_heads": w // 8, "seed": seed}
         for d, w in sizes
         for seed in range(seeds)
     ]

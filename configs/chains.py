@@ -16,7 +16,7 @@ from scaling.sweep import designs
 def get_config(variant: str = ""):
     c = default_config()
     c.name = "chains"
-    c.model.width, c.model.n_heads = 32, 2
+    c.model.width, c.model.transformer.n_heads = 32, 2
     c.data.name = "chains"
     c.data.seq_len = 64
     c.optim.peak_lr = 4e-3

@@ -29,7 +29,7 @@ BUDGETS = ("4.352M tokens", "17.408M tokens", "69.632M tokens")
 def get_config(variant: str = ""):
     base = _base()
     if variant == "run":
-        base.model.depth, base.model.width, base.model.n_heads = 2, 48, 6
+        base.model.depth, base.model.width, base.model.transformer.n_heads = 2, 48, 6
         return base
     designed = {
         "": _ladder(SEEDS),
@@ -77,5 +77,5 @@ def _base():
 
 def _point(depth: int, width: int, seed: int) -> dict:
     """Heads of size 8."""
-    size = {"model.depth": depth, "model.width": width, "model.n_heads": width // 8}
+    size = {"model.depth": depth, "model.width": width, "model.transformer.n_heads": width // 8}
     return size | {"seed": seed}

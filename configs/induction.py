@@ -17,7 +17,7 @@ from scaling.sweep import designs
 def get_config(variant: str = ""):
     c = default_config()
     c.name = "induction"
-    c.model.width, c.model.n_heads = 32, 4
+    c.model.width, c.model.transformer.n_heads = 32, 4
     c.data.name = "repeats"
     c.data.seq_len = 48
     c.optim.peak_lr = 4e-3

@@ -35,6 +35,6 @@ def base(variant: str):
     c.train.batch_size = 128
     c.train.n_microbatches = 4
     if variant == "tpu":
-        c.model.remat = "block"
+        c.model.transformer.remat = "block"
         c.train.batch_size = 512
     return c, "step_law"

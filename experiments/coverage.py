@@ -22,7 +22,7 @@ import pandas as pd
 from scaling.analysis.bootstrap import METHODS, Bootstrap
 from scaling.analysis.fit import fit
 from scaling.analysis.law import factorial
-from scaling.spreadsheet import frame_text
+from scaling.doors.spreadsheet import frame_text
 
 TRUTH = {"E": 1.8172, "A": 482.0, "B": 2085.0, "alpha": 0.3478, "beta": 0.3658}
 QUANTITIES = {**TRUTH, "a": TRUTH["beta"] / (TRUTH["alpha"] + TRUTH["beta"])}

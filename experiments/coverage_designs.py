@@ -25,9 +25,9 @@ import pandas as pd
 from experiments.coverage import TRUTH, chance, true_loss
 from scaling.analysis.fit import fit
 from scaling.analysis.law import factorial
+from scaling.doors.outputs import write_output
+from scaling.doors.spreadsheet import frame_text
 from scaling.errors import UserError
-from scaling.outputs import write_output
-from scaling.spreadsheet import frame_text
 
 LEVEL = 0.003  # standard deviation of ln loss
 BUDGET = 1e21

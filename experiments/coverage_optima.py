@@ -18,7 +18,7 @@ from experiments.coverage import chance
 from scaling.analysis.fit import fit
 from scaling.analysis.law import factorial
 from scaling.analysis.laws.optimum import ISOFLOP, REFERENCE_C, TRUE_A, TRUE_OPTIMUM, with_true_loss
-from scaling.spreadsheet import frame_text
+from scaling.doors.spreadsheet import frame_text
 
 SIZES, BUDGETS = (4, 6, 8, 12), (5, 10)
 REACH = np.log(6)  # the sizes of a budget lie within this factor of its optimum

@@ -25,8 +25,8 @@ import pandas as pd
 from experiments.coverage import TRUTH, chance, true_loss
 from scaling.analysis.bootstrap import Bootstrap
 from scaling.analysis.fit import fit
-from scaling.analysis.result import Fit
-from scaling.spreadsheet import frame_text
+from scaling.analysis.fitted import Fit
+from scaling.doors.spreadsheet import frame_text
 
 RUN_EFFECT, NOISE, LENGTHS = 0.003, 0.001, 8
 # (sizes, runs of each): 4 to 24 clusters

@@ -22,7 +22,7 @@ from scaling.analysis.emergence.levels import make_levels, points
 from scaling.analysis.emergence.series import make_series
 from scaling.analysis.emergence.shapefit import fit_shape
 from scaling.analysis.emergence.shapes import SMOOTH
-from scaling.spreadsheet import frame_text
+from scaling.doors.spreadsheet import frame_text
 
 CHANCE, TOP, JUMP = 0.125, 0.95, 0.25
 DESIGNS = {  # (sizes, decades, items)

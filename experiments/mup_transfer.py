@@ -34,7 +34,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling import sharding
-from scaling.build import make_program
 from scaling.config import (
     DataConfig,
     ModelConfig,
@@ -43,10 +42,12 @@ from scaling.config import (
     ScheduleConfig,
     TrainConfig,
 )
+from scaling.core.build import make_program
+from scaling.core.step import make_train_steps
 from scaling.data.pipeline import open_pipeline
 from scaling.durations import Duration, Rates
+from scaling.models.transformer import TransformerOptions
 from scaling.optim.schedules import learning_rates
-from scaling.step import make_train_steps
 
 BASE_WIDTH, BASE_DEPTH = 32, 2
 
@@ -68,12 +69,12 @@ class Study:
     def config(self, parametrization: str, axis: str, size: int) -> RunConfig:
         sizes = {"width": BASE_WIDTH, "depth": BASE_DEPTH} | {axis: size}
         model = ModelConfig(
-            n_heads=4,
             parametrization=parametrization,
             base_width=BASE_WIDTH,
             base_depth=BASE_DEPTH,
             depth_alpha=self.depth_alpha,
             **sizes,
+            options=TransformerOptions(n_heads=4),
         )
         warmup = Duration(self.n_steps // 10, "steps")
         optim = OptimConfig(
@@ -108,7 +109,7 @@ def losses(study: Study, config: RunConfig) -> np.ndarray:
         for lr in study.lrs:
             optim = dataclasses.replace(config.optim, peak_lr=2.0**lr)
             curve = jnp.asarray(learning_rates(optim, study.n_steps, rates))
-            _, metrics = run(program.init(config.seed), batches, curve, study.n_steps)
+            _, metrics = run(program.init(config.seed), batches, {"lr": curve}, study.n_steps)
             out.append(np.asarray(metrics["loss"])[-study.n_steps // 10 :].mean())
     return np.array(out)
 

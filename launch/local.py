@@ -21,9 +21,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from launch.base import Launcher, Poll, Site
+from scaling.doors.files import write_json
+from scaling.doors.reading import read_json
 from scaling.errors import UserError
-from scaling.files import write_json
-from scaling.reading import read_json
 from scaling.sweep.protocol import AGAIN, END
 
 _LEAVE_SECONDS = 30.0  # an idle worker needs well under one

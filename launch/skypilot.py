@@ -21,9 +21,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from launch.base import Launcher, Poll, Site
+from scaling.doors.files import check_orders, dump, write_atomic, write_orders
+from scaling.doors.reading import loads
 from scaling.errors import UserError
-from scaling.files import check_orders, dump, write_atomic, write_orders
-from scaling.reading import loads
 from scaling.sweep.protocol import AGAIN, DONE
 
 # The snapshot is copied first, because building a package writes into its source.

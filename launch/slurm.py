@@ -33,9 +33,9 @@ from typing import Any
 from launch import slurm_client as client
 from launch.base import Launcher, Poll, Site
 from launch.slurm_job import ARRAY, WORD
+from scaling.doors.files import write_atomic, write_orders
+from scaling.doors.reading import read_json
 from scaling.errors import UserError
-from scaling.files import write_atomic, write_orders
-from scaling.reading import read_json
 
 SCRIPT = """\
 #!/bin/sh

@@ -6,8 +6,8 @@ import re
 import subprocess
 from collections.abc import Mapping
 
+from scaling.doors.reading import loads
 from scaling.errors import UserError
-from scaling.reading import loads
 
 # Words of Slurm that mean "ask again later"; anything else that sbatch says is final.
 TRANSIENT = (

@@ -20,9 +20,9 @@ import sys
 import time
 
 from launch.slurm_client import number_of, queue, states_of
-from scaling.files import write_json
-from scaling.interrupt import REQUESTS, listening
-from scaling.reading import read_json
+from scaling.doors.files import write_json
+from scaling.doors.reading import read_json
+from scaling.run.interrupt import REQUESTS, listening
 from scaling.sweep.logs import new_log
 from scaling.sweep.protocol import AGAIN, FAILED
 from scaling.sweep.survey import newest_checkpoint

@@ -15,8 +15,22 @@ from scaling.durations import Duration
 from scaling.registry import Registry
 
 # One line per kind; the module is imported when the name is used.
-MODELS = Registry("model", {"transformer": "scaling.models.transformer:Transformer"})
-OBJECTIVES = Registry("objective", {"lm": "scaling.objectives.lm:LanguageModel"})
+MODELS = Registry(
+    "model",
+    {
+        "transformer": "scaling.models.transformer:TransformerOptions",
+        "lstm": "scaling.models.lstm:LSTMOptions",
+    },
+)
+OBJECTIVES = Registry(
+    "objective",
+    {
+        "lm": "scaling.objectives.lm:LanguageModel",
+        "masked": "scaling.objectives.masked:Masked",
+        "span": "scaling.objectives.span:Span",
+        "scheduled_sampling": "scaling.objectives.scheduled_sampling:ScheduledSampling",
+    },
+)
 OPTIMIZERS = Registry(
     "optimizer",
     {
@@ -43,12 +57,12 @@ SOURCES = Registry(
         "stdlib": "scaling.data.stdlib:Stdlib",
         "text": "scaling.data.text:Text",
         "tokens": "scaling.data.tokens:Tokens",
-        "markov": "scaling.data.markov:Markov",
-        "hmm": "scaling.data.hmm:HMM",
-        "cipher": "scaling.data.cipher:Cipher",
-        "repeats": "scaling.data.repeats:Repeats",
-        "chains": "scaling.data.chains:Chains",
-        "arithmetic": "scaling.data.arithmetic:Arithmetic",
+        "markov": "scaling.data.worlds.markov:Markov",
+        "hmm": "scaling.data.worlds.hmm:HMM",
+        "cipher": "scaling.data.worlds.cipher:Cipher",
+        "repeats": "scaling.data.worlds.repeats:Repeats",
+        "chains": "scaling.data.worlds.chains:Chains",
+        "arithmetic": "scaling.data.worlds.arithmetic:Arithmetic",
     },
 )
 PROBES = Registry(
@@ -66,7 +80,7 @@ PROBES = Registry(
 MOST_SEED = 2**32 - 1  # jax would take another seed for any above, silently
 
 
-def spec(default: Any, doc: str, *, low=None, high=None, choices=None) -> Any:
+def option(default: Any, doc: str, *, low=None, high=None, choices=None) -> Any:
     """A field with its documentation and the inclusive range (or set) of values that make sense."""
     meta = {"doc": doc, "low": low, "high": high, "choices": choices}
     return dataclasses.field(default=default, metadata=meta)
@@ -98,41 +112,19 @@ def options_class(registry: Registry, name: str) -> type | None:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig(Kind):
-    """A decoder-only transformer. Sizes are in units, not bytes; None means "derive it"."""
+    """What every model has. Sizes are in units, not bytes; the rest is the architecture's own."""
 
     registry: ClassVar[Registry] = MODELS
     name: str = "transformer"
-    depth: int = spec(2, "layers", low=1, high=10_000)
-    width: int = spec(64, "residual stream size", low=1, high=1_000_000)
-    n_heads: int = spec(4, "query heads", low=1)
-    n_kv_heads: int | None = spec(None, "key/value heads (None: n_heads; 1: MQA)", low=1)
-    head_size: int | None = spec(None, "size of a head (None: width / n_heads)", low=1)
-    mlp_ratio: float = spec(4.0, "MLP hidden size over width", low=0.01, high=1000.0)
-    norm: str = spec("rmsnorm", "normalisation", choices=("rmsnorm", "layernorm"))
-    norm_eps: float = spec(
-        1e-6, "added to the mean square under a norm's root", low=1e-20, high=1.0
-    )
-    activation: str = spec("gelu", "MLP non-linearity", choices=("gelu", "swiglu", "relu2"))
-    position: str = spec("rope", "position code", choices=("rope", "learned", "sinusoidal", "none"))
-    rope_theta: float = spec(10_000.0, "RoPE base wavelength", low=1.0)
-    qk_norm: bool = spec(False, "normalise queries and keys per head (learned gain)")
-    logit_softcap: float = spec(0.0, "cap c: logits -> c tanh(logits / c); 0 is off", low=0.0)
-    tied: bool = spec(False, "share the embedding with the head")
-    zero_init_out: bool = spec(False, "zero-initialise the output projections of every block")
-    dtype: str = spec("float32", "compute type", choices=("float32", "bfloat16"))
-    layers: str = spec(
-        "auto",
-        "scan the stack, unroll it, or choose by depth and backend",
-        choices=("auto", "scan", "unroll"),
-    )
-    remat: str = spec(
-        "none", "what the backward pass recomputes", choices=("none", "dots", "block")
-    )
-    attention: str = spec("auto", "attention kernel", choices=("auto", "xla", "blocked", "cudnn"))
-    parametrization: str = spec("sp", "standard or maximal update", choices=("sp", "mup"))
-    base_width: int = spec(64, "muP: the width at which the learning rate was tuned", low=1)
-    base_depth: int = spec(2, "muP: the depth at which the learning rate was tuned", low=1)
-    depth_alpha: float = spec(
+    depth: int = option(2, "layers", low=1, high=10_000)
+    width: int = option(64, "size of a position's vector", low=1, high=1_000_000)
+    logit_softcap: float = option(0.0, "cap c: logits -> c tanh(logits / c); 0 is off", low=0.0)
+    tied: bool = option(False, "share the embedding with the head")
+    dtype: str = option("float32", "compute type", choices=("float32", "bfloat16"))
+    parametrization: str = option("sp", "standard or maximal update", choices=("sp", "mup"))
+    base_width: int = option(64, "muP: the width at which the learning rate was tuned", low=1)
+    base_depth: int = option(2, "muP: the depth at which the learning rate was tuned", low=1)
+    depth_alpha: float = option(
         0.5, "muP: branches fall as depth to this power; 1 is CompleteP", low=0.5, high=1.0
     )
 
@@ -143,14 +135,14 @@ class DataConfig(Kind):
 
     registry: ClassVar[Registry] = SOURCES
     name: str = "stdlib"
-    seq_len: int = spec(128, "predictions per row", low=1, high=10_000_000)
-    documents: str = spec(
+    seq_len: int = option(128, "predictions per row", low=1, high=10_000_000)
+    documents: str = option(
         "stream",
         "rows run across documents, or attention stops at boundaries",
         choices=("stream", "masked"),
     )
-    val_fraction: float = spec(0.05, "share of documents held out", low=0.0, high=0.9)
-    seed: int = spec(0, "seed of the split and of synthetic sources", low=0, high=MOST_SEED)
+    val_fraction: float = option(0.05, "share of documents held out", low=0.0, high=0.9)
+    seed: int = option(0, "seed of the split and of synthetic sources", low=0, high=MOST_SEED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,48 +151,51 @@ class ScheduleConfig(Kind):
 
     registry: ClassVar[Registry] = SCHEDULES
     name: str = "cosine"
-    warmup: Duration = spec(Duration(2, "%"), "linear warm-up")
-    final: float = spec(0.1, "last learning rate over peak", low=0.0, high=1.0)
+    warmup: Duration = option(Duration(2, "%"), "linear warm-up")
+    final: float = option(0.1, "last learning rate over peak", low=0.0, high=1.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class OptimConfig(Kind):
     registry: ClassVar[Registry] = OPTIMIZERS
     name: str = "adamw"
-    peak_lr: float = spec(3e-3, "peak learning rate", low=0.0, high=1e4)
-    weight_decay: float = spec(0.0, "decoupled decay of matrices", low=0.0, high=1e3)
-    decay_embeddings: bool = spec(False, "decay the embedding and position tables too")
-    clip_norm: float = spec(1.0, "clip gradients to this global norm; 0 is off", low=0.0)
-    skip_nonfinite: bool = spec(False, "skip updates whose gradient is not finite, and count them")
+    peak_lr: float = option(3e-3, "peak learning rate", low=0.0, high=1e4)
+    weight_decay: float = option(0.0, "decoupled decay of matrices", low=0.0, high=1e3)
+    decay_embeddings: bool = option(False, "decay the embedding and position tables too")
+    clip_norm: float = option(1.0, "clip gradients to this global norm; 0 is off", low=0.0)
+    skip_nonfinite: bool = option(
+        False, "skip updates whose gradient is not finite, and count them"
+    )
     schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
 
 
 @dataclasses.dataclass(frozen=True)
 class ObjectiveConfig(Kind):
+    """What is learned from the rows of a source; the options are the objective's own."""
+
     registry: ClassVar[Registry] = OBJECTIVES
     name: str = "lm"
-    z_loss: float = spec(0.0, "weight of the squared log-partition (PaLM, section 5)", low=0.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    duration: Duration = spec(Duration(100, "steps"), "length of the run")
-    batch_size: int = spec(32, "rows per optimiser step", low=1, high=10_000_000)
-    n_microbatches: int = spec(1, "gradient accumulation steps", low=1)
-    steps_per_dispatch: int = spec(20, "steps in one device program call", low=1, high=10_000)
-    max_loss: float = spec(0.0, "above this loss the run has diverged; 0 is off", low=0.0)
-    spike_factor: float = spec(
+    duration: Duration = option(Duration(100, "steps"), "length of the run")
+    batch_size: int = option(32, "rows per optimiser step", low=1, high=10_000_000)
+    n_microbatches: int = option(1, "gradient accumulation steps", low=1)
+    steps_per_dispatch: int = option(20, "steps in one device program call", low=1, high=10_000)
+    max_loss: float = option(0.0, "above this loss the run has diverged; 0 is off", low=0.0)
+    spike_factor: float = option(
         0.0, "loss above this multiple of its running mean has diverged; 0 is off", low=0.0
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
-    every: Duration = spec(Duration(25, "%"), "distance between evaluations")
-    n_rows: int = spec(
+    every: Duration = option(Duration(25, "%"), "distance between evaluations")
+    n_rows: int = option(
         256, "held-out rows, the same for every run on a source", low=1, high=1_000_000
     )
-    batch_size: int = spec(64, "rows per evaluation batch", low=1)
+    batch_size: int = option(64, "rows per evaluation batch", low=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,16 +204,16 @@ class ProbeConfig(Kind):
 
     registry: ClassVar[Registry] = PROBES
     name: str = "cipher"
-    every: Duration = spec(Duration(100, "%"), "distance between probings")
-    seed: int = spec(0, "seed of the probe's items", low=0, high=MOST_SEED)
+    every: Duration = option(Duration(100, "%"), "distance between probings")
+    seed: int = option(0, "seed of the probe's items", low=0, high=MOST_SEED)
 
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
     """Everything that determines the numbers of one run; `name` and `probes` only look at it."""
 
-    name: str = spec("run", "label; letters, digits, . _ - only")
-    seed: int = spec(0, "seed of initial parameters and data order", low=0, high=MOST_SEED)
+    name: str = option("run", "label; letters, digits, . _ - only")
+    seed: int = option(0, "seed of initial parameters and data order", low=0, high=MOST_SEED)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
@@ -227,3 +222,8 @@ class RunConfig:
     eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
     # By label. Not hashed: dicts cannot be, and it is no part of the run's identity.
     probes: dict[str, ProbeConfig] = dataclasses.field(default_factory=dict, hash=False)
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Predictions of one optimiser step, where every row is full."""
+        return self.train.batch_size * self.objective.options.predictions(self.data)

@@ -19,7 +19,7 @@ _FORM = re.compile(r"\s*([+-]?[\d_]*\.?[\d_]*(?:[eE][+-]?\d+)?)([kKMBGT]?)\s*([a
 class Rates:
     """What turns a duration into steps.
 
-    tokens_per_step: batch_size * seq_len. unique_tokens: tokens of one epoch (None: endless).
+    tokens_per_step: predictions of a step. unique_tokens: tokens of one epoch (None: endless).
     n_params: parameters in the convention the recipe uses. flops_per_token: training FLOPs.
     """
 

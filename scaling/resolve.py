@@ -147,7 +147,10 @@ def _build(cls: type, loose: Mapping[str, Any], path: str) -> Any:
         if key not in known:
             where = f"{prefix}{key}"
             where = where if where.isprintable() else repr(where)
-            raise unknown(f"config key {where}:", key, known)
+            options = values.get("options")
+            own = dataclasses.fields(options) if options is not None else ()
+            name = loose.get("name", getattr(cls, "name", ""))
+            raise unknown(f"config key {where}:", key, [*known, *(f"{name}.{f.name}" for f in own)])
     for field in dataclasses.fields(cls):
         if field.name in loose:
             hint = _hints(cls)[field.name]
@@ -249,36 +252,11 @@ def _check_range(value: Any, field: dataclasses.Field, path: str) -> None:
         raise UserError(f"{path}={value!r} is above the greatest sensible value {high!r}")
 
 
-def _sized(model: Any, field: str) -> str:
-    return f"model.{field}={getattr(model, field)}"
-
-
 def _check_shapes(config: RunConfig) -> None:
     """Faults that lie between fields."""
-    model, train, evaluation = config.model, config.train, config.eval
-    if model.head_size is None and model.width % model.n_heads:
-        raise UserError(f"{_sized(model, 'width')} is not a multiple of {_sized(model, 'n_heads')}")
-    head_size = model.head_size or model.width // model.n_heads
-    if model.position == "rope" and head_size % 2:
-        raise UserError(
-            f"RoPE needs an even head size; model.head_size is {head_size}"
-            + (
-                ""
-                if model.head_size
-                else f" ({_sized(model, 'width')} / {_sized(model, 'n_heads')})"
-            )
-        )
-    kv_heads = model.n_kv_heads or model.n_heads
-    if model.n_heads % kv_heads:
-        raise UserError(
-            f"{_sized(model, 'n_heads')} is not a multiple of model.n_kv_heads={kv_heads}"
-        )
-    if model.attention == "cudnn" and model.dtype != "bfloat16":
-        raise UserError("model.attention='cudnn' computes in bfloat16 only; set model.dtype")
-    if round(model.mlp_ratio * model.width) < 1:
-        raise UserError(
-            f"model.mlp_ratio={model.mlp_ratio} gives an empty MLP at {_sized(model, 'width')}"
-        )
+    train, evaluation = config.train, config.eval
+    config.model.options.check(config.model)
+    config.objective.options.check(config.model, config.data)
     if train.batch_size % train.n_microbatches:
         raise UserError(
             f"train.batch_size={train.batch_size} is not a multiple of "

@@ -18,8 +18,8 @@ import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from scaling.doors.limits import MOST_DEVICES
 from scaling.errors import UserError, unknown
-from scaling.limits import MOST_DEVICES
 
 MESH_AXES = ("data", "fsdp", "tensor")
 
@@ -55,16 +55,26 @@ def spec(*axes: str | None) -> P:
     used: list[str] = []
     parts: list[str | tuple[str, ...] | None] = []
     for axis in axes:
-        if axis not in RULES:
-            raise unknown("logical axis", str(axis), [str(a) for a in RULES])
-        mesh_axes = RULES[axis]
-        names = (mesh_axes,) if isinstance(mesh_axes, str) else mesh_axes or ()
-        names = tuple(name for name in names if name not in own)
+        names = tuple(name for name in _mesh_axes(axis) if name not in own)
         parts.append(names if len(names) > 1 else names[0] if names else None)
         used += names
     if len(used) != len(set(used)):
         raise ValueError(f"axes {axes} map to {parts}: a mesh axis can split one dimension only")
     return P(*parts)
+
+
+def ways(axis: str, mesh_shape: Mapping[str, int] | None = None) -> int:
+    """Into how many parts a dimension that means `axis` is split on a mesh: the one in use, or
+    {mesh axis: size}."""
+    shape = jax.sharding.get_abstract_mesh().shape if mesh_shape is None else mesh_shape
+    return math.prod(shape[name] for name in _mesh_axes(axis))
+
+
+def _mesh_axes(axis: str | None) -> tuple[str, ...]:
+    if axis not in RULES:
+        raise unknown("logical axis", str(axis), [str(a) for a in RULES])
+    mesh_axes = RULES[axis]
+    return (mesh_axes,) if isinstance(mesh_axes, str) else mesh_axes or ()
 
 
 def gathered_spec(*axes: str | None) -> P:
@@ -150,13 +160,11 @@ def use_mesh(mesh: Mesh | AbstractMesh) -> AbstractContextManager:
 def check_divisible(mesh_shape: Mapping[str, int], sizes: Mapping[str, tuple[str, int]]) -> None:
     """Checks {logical axis: (field name, size)} against the mesh. Raises UserError on a misfit."""
     for axis, (field, size) in sizes.items():
-        parts = RULES[axis]
-        names = (parts,) if isinstance(parts, str) else parts or ()
-        ways = int(np.prod([mesh_shape[n] for n in names]))
-        if size % ways:
+        n = ways(axis, mesh_shape)
+        if size % n:
             raise UserError(
-                f"{field}={size} cannot be split {ways} ways over mesh axes {', '.join(names)}; "
-                f"make it a multiple of {ways} or change --mesh"
+                f"{field}={size} cannot be split {n} ways over mesh axes "
+                f"{', '.join(_mesh_axes(axis))}; make it a multiple of {n} or change --mesh"
             )
 
 

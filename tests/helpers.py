@@ -1,12 +1,38 @@
 """What several test files need: small configs, small batches."""
 
+import dataclasses
+
 import jax
 import numpy as np
 
+from scaling.config import ModelConfig
+from scaling.models.transformer import TransformerOptions
 from scaling.resolve import resolve
 from scaling.sharding import parse_mesh
 
 VOCAB = 32
+OWN = {field.name for field in dataclasses.fields(TransformerOptions)}
+
+
+def transformer(**fields):
+    """A ModelConfig from its fields and those of TransformerOptions, side by side."""
+    own = {name: fields.pop(name) for name in OWN & fields.keys()}
+    return ModelConfig(**fields, options=TransformerOptions(**own))
+
+
+def varied(model, **fields):
+    """`model` with other values of its fields, or of those of TransformerOptions."""
+    own = {name: fields.pop(name) for name in OWN & fields.keys()}
+    options = dataclasses.replace(model.options, **own)
+    return dataclasses.replace(model, **fields, options=options)
+
+
+def model_section(**fields):
+    """A loose model section; fields of TransformerOptions go into their own."""
+    own = {name: fields.pop(name) for name in OWN & fields.keys()}
+    if own and fields.get("name", "transformer") == "transformer":
+        fields["transformer"] = own
+    return fields
 
 
 def small_config(**sections):
@@ -22,7 +48,7 @@ def small_config(**sections):
             loose[name] = loose.get(name, {}) | section
         else:
             loose[name] = section
-    return resolve(loose)
+    return resolve(loose | {"model": model_section(**loose["model"])})
 
 
 def random_batch(config, *lead, seed=0):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from scaling.build import make_program
-from scaling.config import OBJECTIVES
+from scaling.core.build import make_program
+from scaling.core.step import make_train_step
 from scaling.errors import UserError
 from scaling.sharding import (
     check_divisible,
@@ -20,7 +20,6 @@ from scaling.sharding import (
     spec,
     use_mesh,
 )
-from scaling.step import make_train_step
 from tests.helpers import VOCAB, factorisations, random_batch, relative_error, small_config
 
 # Grouped heads cannot be split 8 ways, SwiGLU has the most matrices, tying uses the table twice.
@@ -36,7 +35,7 @@ def mesh_id(shape):
 
 def loss_and_gradients(config, mesh_shape):
     mesh = make_mesh(mesh_shape)
-    objective = OBJECTIVES.load(config.objective.name)()
+    objective = config.objective.options
     with use_mesh(mesh):
         state = make_program(config, VOCAB, mesh).init(0)
         batch = place(mesh, random_batch(config), "batch")
@@ -86,7 +85,7 @@ def one_step(mesh_text, n_microbatches, **model):
         program = make_program(config, VOCAB, mesh)
         batch = place(mesh, random_batch(config), "batch")
         step = jax.jit(make_train_step(config, program.optimizer))
-        state, metrics = step(program.init(0), batch, 0.1)
+        state, metrics = step(program.init(0), batch, {"lr": 0.1})
         return float(metrics["loss"]), jax.device_get(jax.tree.leaves(state.params))
 
 
@@ -186,8 +185,8 @@ def test_a_mesh_larger_than_the_machine_is_refused():
 
 
 def test_sizes_that_do_not_divide_are_refused():
-    with pytest.raises(UserError, match=r"model.n_heads=6 cannot be split 4 ways"):
-        check_divisible(parse_mesh("tensor:4"), {"heads": ("model.n_heads", 6)})
+    with pytest.raises(UserError, match=r"model.transformer.n_heads=6 cannot be split 4 ways"):
+        check_divisible(parse_mesh("tensor:4"), {"heads": ("model.transformer.n_heads", 6)})
 
 
 def test_one_process_holds_all_rows():

@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from scaling.build import choose_mesh, make_program
+from scaling.core.build import choose_mesh, make_program
 from scaling.probes.base import Target
 from scaling.probes.requests import Choice, multiple_choice
 from scaling.probes.scorer import ScoredModel
@@ -28,7 +28,7 @@ def main() -> None:
     p.add_argument("--mesh")
     p.add_argument("--pairs", action="store_true", help="choices of two tokens")
     args = p.parse_args()
-    model = {"depth": 2, "width": 64, "n_heads": 8}
+    model = {"depth": 2, "width": 64, "transformer": {"n_heads": 8}}
     data = {"name": "cipher", "seq_len": 34}
     config = resolve({"model": model, "data": data, "train": {"batch_size": 64}})
     mesh = make_mesh(choose_mesh(config, args.mesh))

@@ -17,11 +17,11 @@ import sys
 import tempfile
 import time
 
-from scaling.prepare import RunArgs
 from scaling.resolve import default_config, resolve, to_dict
-from scaling.sweep import RunSpec, Sweep, write_sweep
-from scaling.sweep.manifest import Group
-from scaling.train import train
+from scaling.sweep import PlannedRun, Sweep, write_sweep
+from scaling.sweep.definition import Group
+from scaling.training.prepare import RunArgs
+from scaling.training.train import train
 
 TARGETS = {"plan": 10.0, "status": 2.0, "runs": 5.0}
 MANY = """
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
 def build(out: pathlib.Path, n: int) -> None:
     """A sweep directory of `n` runs: nine tenths complete, the others in every other state."""
     config = default_config()
-    config.model.depth, config.model.width, config.model.n_heads = 1, 8, 1
+    config.model.depth, config.model.width, config.model.transformer.n_heads = 1, 8, 1
     config.data.name, config.data.seq_len = "markov", 16
     config.train.batch_size, config.train.duration = 2, "2 steps"
     config.eval.n_rows = config.eval.batch_size = 2
@@ -80,7 +80,7 @@ def build(out: pathlib.Path, n: int) -> None:
     record = json.loads((out / "model" / "record.json").read_text())
     status = json.loads((out / "model" / "status.json").read_text())
     cost = {"n_params": 1, "n_tokens": 1, "n_steps": 2, "flops": 1.0, "flops_own": 1.0}
-    spec = RunSpec("", "run", "g", {}, to_dict(frozen), cost)
+    spec = PlannedRun("", "run", "g", {}, to_dict(frozen), cost)
     specs = [
         dataclasses.replace(spec, run_id=f"{i:016x}", name=f"run{i}", axes={"seed": i})
         for i in range(n)

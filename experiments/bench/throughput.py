@@ -3,6 +3,7 @@
     python -m experiments.bench.throughput                    # CPU: four shapes, a few minutes
     python -m experiments.bench.throughput --shapes 3x64 --rounds 3
     python -m experiments.bench.throughput --no-torch         # ours alone
+    python -m experiments.bench.throughput --against REV      # beside the code of a git commit
     python -m experiments.bench.throughput --device gpu       # adds MFU of a 350M model in bfloat16
 
 Each side is a process of its own that builds its model once and then, when asked, trains for a few
@@ -13,11 +14,17 @@ times the tokens per second of PyTorch at L2 d32, L3 d64, L4 d128, L6 d256.
 """
 
 import argparse
+import contextlib
 import json
+import os
+import pathlib
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 BATCH, SEQ, VOCAB = 32, 128, 256
 SHAPES = ("2x32", "3x64", "4x128", "6x256")
@@ -29,18 +36,18 @@ def ours(depth: int, width: int, *, batch=BATCH, seq=SEQ, vocab=VOCAB, dtype="fl
     import jax.numpy as jnp
     import numpy as np
 
-    from scaling import accounting
-    from scaling.build import abstract_batch, choose_mesh, make_program
-    from scaling.hardware import measured_matmul_rate, peak_rate
+    from scaling.core.build import abstract_batch, choose_mesh, make_program
+    from scaling.core.step import make_train_steps
+    from scaling.cost import accounting
+    from scaling.machine.hardware import measured_matmul_rate, peak_rate
     from scaling.resolve import resolve
     from scaling.sharding import make_mesh, place, use_mesh
-    from scaling.step import make_train_steps
 
     config = resolve(
         {
-            "model": {"depth": depth, "width": width, "n_heads": max(1, width // 16 if width < 512
-                      else width // 64), "activation": "swiglu", "mlp_ratio": 8 / 3,
-                      "dtype": dtype},
+            "model": {"depth": depth, "width": width, "dtype": dtype, "transformer": {
+                "n_heads": max(1, width // 16 if width < 512 else width // 64),
+                "activation": "swiglu", "mlp_ratio": 8 / 3}},
             "data": {"name": "markov", "seq_len": seq},
             "train": {"batch_size": batch},
             "eval": {"batch_size": batch},
@@ -59,8 +66,8 @@ def ours(depth: int, width: int, *, batch=BATCH, seq=SEQ, vocab=VOCAB, dtype="fl
         rows = place(mesh, rows, None, "batch")
         start = time.perf_counter()
         steps = make_train_steps(config, program.optimizer)
-        lrs = jnp.full(K, 1e-3)
-        abstract = (program.abstract_state, abstract_batch(config, mesh, K), lrs, jnp.int32(K))
+        dials = {"lr": jnp.full(K, 1e-3)}
+        abstract = (program.abstract_state, abstract_batch(config, mesh, K), dials, jnp.int32(K))
         compiled = steps.lower(*abstract).compile()
         compile_s = time.perf_counter() - start
         state = program.init(0)
@@ -68,13 +75,11 @@ def ours(depth: int, width: int, *, batch=BATCH, seq=SEQ, vocab=VOCAB, dtype="fl
     def run() -> int:
         nonlocal state
         with use_mesh(mesh):
-            state, metrics = compiled(state, rows, lrs, jnp.int32(K))
+            state, metrics = compiled(state, rows, dials, jnp.int32(K))
             jax.block_until_ready(metrics)
         return K * batch * seq
 
-    per_token = accounting.flops_per_token(config.model, vocab, seq)[
-        accounting.UTILISATION_CONVENTION
-    ]
+    per_token = accounting.flops_per_token(config, vocab)[accounting.UTILISATION_CONVENTION]
     peak = peak_rate(jax.devices()[0].device_kind) if dtype == "bfloat16" else None
     facts = {
         "compile_s": compile_s,
@@ -133,12 +138,18 @@ def worker(side: str, shape: str, dtype: str) -> None:
 
 
 class Side:
-    """A worker process and what it has measured."""
+    """A worker process and what it has measured. tree: whose code it runs, this one's or another
+    checkout's with a script of the same name."""
 
-    def __init__(self, side: str, shape: str, dtype: str = "float32"):
+    def __init__(self, side: str, shape: str, dtype: str = "float32", tree: pathlib.Path = ROOT):
         command = [sys.executable, "-m", "experiments.bench.throughput", "--worker", side, shape]
         self._process = subprocess.Popen(
-            [*command, "--dtype", dtype], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [*command, "--dtype", dtype],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=tree,
+            env={**os.environ, "PYTHONPATH": str(tree)},
         )
         self.facts = self._read()
         self.rates: list[float] = []
@@ -159,9 +170,19 @@ class Side:
         self._process.wait()
 
 
-def compare(shape: str, rounds: int, seconds: float, torch: bool, dtype: str = "float32") -> dict:
-    """One row of the table: medians over rounds, the ratio taken within each round."""
+def compare(
+    shape: str,
+    rounds: int,
+    seconds: float,
+    torch: bool,
+    dtype: str = "float32",
+    before: pathlib.Path | None = None,
+) -> dict:
+    """One row of the table: medians over rounds, the ratio taken within each round. before: another
+    checkout, in PyTorch's place."""
     sides = [Side("ours", shape, dtype)] + ([Side("theirs", shape)] if torch else [])
+    if before:
+        sides.append(Side("ours", shape, dtype, before))
     for _ in range(rounds):
         for side in sides:
             side.measure(seconds)
@@ -175,10 +196,11 @@ def compare(shape: str, rounds: int, seconds: float, torch: bool, dtype: str = "
         "flops_rate": mine * facts["flops_per_token"],
         "of_peak": mine * facts["flops_per_token"] / facts["peak"],
     }
-    if torch:
+    if len(sides) > 1:
         ratios = [a / b for a, b in zip(sides[0].rates, sides[1].rates, strict=True)]
         row |= {"theirs": statistics.median(sides[1].rates), "ratio": statistics.median(ratios)}
         row |= {"ratio_min": min(ratios), "ratio_max": max(ratios)}
+        row["compile_before"] = sides[1].facts.get("compile_s")
     return row
 
 
@@ -188,6 +210,7 @@ def main() -> None:
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--seconds", type=float, default=4.0, help="per side and round")
     p.add_argument("--no-torch", action="store_true")
+    p.add_argument("--against", metavar="REV", help="a git commit in place of PyTorch")
     p.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     p.add_argument("--dtype", default="float32", help=argparse.SUPPRESS)
     p.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
@@ -199,9 +222,34 @@ def main() -> None:
         row = compare("24x1024", args.rounds, args.seconds, torch=False, dtype="bfloat16")
         print(f"350M bfloat16: {row['ours']:,.0f} tok/s, MFU {row['of_peak']:.1%} (goal 50 %)")
         return
-    print("shape   ours tok/s  torch tok/s  ratio (min-max)     GFLOP/s  of matmul rate  compile")
+    with checkout(args.against) as before:
+        _table(args, before)
+
+
+@contextlib.contextmanager
+def checkout(revision: str | None):
+    """A worktree of a commit, gone afterwards; None for None."""
+    if revision is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as place:
+        tree = pathlib.Path(place) / "tree"
+        git = ["git", "-C", str(ROOT), "worktree"]
+        subprocess.run([*git, "add", "--quiet", "--detach", str(tree), revision], check=True)
+        try:
+            yield tree
+        finally:
+            subprocess.run([*git, "remove", "--force", str(tree)], check=True)
+
+
+def _table(args: argparse.Namespace, before: pathlib.Path | None) -> None:
+    name = "before" if before else "torch"
+    print(
+        f"shape   ours tok/s  {name:>6} tok/s ratio (min-max)     GFLOP/s  of matmul rate  compile"
+    )
     for shape in args.shapes:
-        row = compare(shape, args.rounds, args.seconds, torch=not args.no_torch)
+        torch = not args.no_torch and before is None
+        row = compare(shape, args.rounds, args.seconds, torch, before=before)
         other, ratio = "-", "-"
         if "theirs" in row:
             other = f"{row['theirs']:,.0f}"
@@ -209,7 +257,7 @@ def main() -> None:
         rates = f"{row['flops_rate'] / 1e9:>7.1f}  {row['of_peak']:>14.0%}"
         print(
             f"{shape:<7} {row['ours']:>10,.0f}  {other:>11}  {ratio:<18} {rates}"
-            f"  {row['compile_s']:.1f} s",
+            f"  {row['compile_s']:.1f} s" + (f" ({row['compile_before']:.1f})" if before else ""),
             flush=True,
         )
 

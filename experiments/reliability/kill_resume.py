@@ -29,7 +29,7 @@ import time
 import numpy as np
 
 from scaling.errors import UserError
-from scaling.record import read_metrics, read_record
+from scaling.run.record import read_metrics, read_record
 
 RUN = (
     "--config=configs/tiny.py:small",

@@ -39,8 +39,8 @@ from collections.abc import Callable
 
 from experiments.reliability.kill_resume import compare_json, constant
 from scaling.errors import unknown
-from scaling.lease import seems_held
-from scaling.record import read_metrics, read_record
+from scaling.run.lease import seems_held
+from scaling.run.record import read_metrics, read_record
 from scaling.sweep import read_sweep
 
 CONFIG = """\
@@ -49,7 +49,7 @@ from scaling.sweep import designs
 
 def get_config(variant=""):
     base = default_config()
-    base.model.depth, base.model.width, base.model.n_heads = 1, 16, 2
+    base.model.depth, base.model.width, base.model.transformer.n_heads = 1, 16, 2
     base.data.name, base.data.seq_len = "markov", 32
     base.train.batch_size, base.train.steps_per_dispatch = 8, 10
     base.train.duration = "{steps} steps"

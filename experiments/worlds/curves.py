@@ -18,7 +18,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from scaling.errors import UserError
-from scaling.record import read_config, read_metrics
+from scaling.run.record import read_config, read_metrics
 
 
 def curve(workdir: pathlib.Path, pattern: str) -> tuple[list[int], list[float]]:

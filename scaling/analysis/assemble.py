@@ -12,12 +12,13 @@ from scaling import __version__
 from scaling.analysis.bootstrap import Bootstrap
 from scaling.analysis.bounds import explain, touching
 from scaling.analysis.design import is_line, missing_runs
+from scaling.analysis.fitted import Fit
 from scaling.analysis.intervals import Profile, Spread, residuals, t_quantile
 from scaling.analysis.law import TRANSFORMS, Law
 from scaling.analysis.objective import derived_of, values_of
 from scaling.analysis.region import Region
 from scaling.analysis.remarks import outliers, remarks
-from scaling.analysis.result import Basin, Fit, Interval, twins
+from scaling.analysis.result import Basin, Interval, twins
 from scaling.analysis.solver import Problem
 from scaling.analysis.status import status_of, what_to_do
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import pandas as pd
 
+from scaling.doors.reading import read_json
 from scaling.errors import UserError
-from scaling.reading import read_json
 
 KEYS = ["group", "label", "subtask", "shots"]
 _FACTS = (

@@ -21,8 +21,8 @@ import pandas as pd
 from scaling.analysis.draws import Draws, search
 from scaling.analysis.intervals import residuals
 from scaling.analysis.solver import Problem, Solution
+from scaling.doors.limits import refuse_too_many
 from scaling.errors import UserError, unknown
-from scaling.limits import refuse_too_many
 
 METHODS = ("case", "cluster", "residual", "parametric")
 _CHUNK_BYTES = 2e8  # resampled weights or targets held at a time

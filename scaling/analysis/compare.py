@@ -18,10 +18,10 @@ from scaling.analysis.bootstrap import huber_normaliser, huber_scale
 from scaling.analysis.bounds import box
 from scaling.analysis.clusters import resolve
 from scaling.analysis.fit import fit, pose
+from scaling.analysis.fitted import Fit
 from scaling.analysis.law import Law
 from scaling.analysis.laws import LAWS
 from scaling.analysis.objective import make_fitted
-from scaling.analysis.result import Fit
 from scaling.analysis.search import start_points
 from scaling.analysis.solver import Problem, solve
 from scaling.analysis.tables.choose import rename, require

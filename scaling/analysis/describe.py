@@ -1,12 +1,12 @@
-"""A `Fit` as a table for people."""
+"""A fit as a table for people."""
 
 import math
 
-from scaling.analysis.result import Fit, Interval
+from scaling.analysis.result import Interval, Result
 from scaling.analysis.status import STATUSES
 
 
-def describe(fit: Fit) -> str:
+def describe(fit: Result) -> str:
     """The fit as a table for people."""
     s = fit.starts
     lines = [

@@ -18,12 +18,12 @@ from scaling.analysis.bounds import box, touching
 from scaling.analysis.clusters import resampled, resolve, tell
 from scaling.analysis.design import is_line
 from scaling.analysis.draws import basins
+from scaling.analysis.fitted import Fit
 from scaling.analysis.intervals import profiles, spread, t_quantile
 from scaling.analysis.law import Law
 from scaling.analysis.laws import LAWS
 from scaling.analysis.objective import get_loss
 from scaling.analysis.region import plausible
-from scaling.analysis.result import Fit
 from scaling.analysis.search import Searched, basins_of, confirm, joined, search_on, start_points
 from scaling.analysis.solver import Problem
 from scaling.analysis.tables.check import data_hash, validate

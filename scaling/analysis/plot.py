@@ -18,6 +18,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from scaling.analysis.compare import Comparison
+from scaling.analysis.fitted import Fit
 from scaling.analysis.isoflop import budgets, curve_minimum
 from scaling.analysis.objective import theta_of
 from scaling.analysis.plot_checks import predicted_actual, profile_curves, residual_plot
@@ -31,10 +32,9 @@ from scaling.analysis.plot_style import (
     styled,
     with_style,
 )
-from scaling.analysis.result import Fit
 from scaling.analysis.tables.choose import require
+from scaling.doors.outputs import check_output, write_output
 from scaling.errors import UserError
-from scaling.outputs import check_output, write_output
 
 _FORMATS = (".svg", ".pdf", ".png")
 

@@ -4,10 +4,10 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from scaling.analysis.compare import compute_axis
+from scaling.analysis.fitted import Fit
 from scaling.analysis.intervals import t_quantile
 from scaling.analysis.objective import get_loss
 from scaling.analysis.plot_style import BLUE, GREY, VERMILION, plain_ticks, styled
-from scaling.analysis.result import Fit
 from scaling.errors import UserError
 
 

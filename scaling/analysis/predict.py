@@ -10,7 +10,7 @@ import pandas as pd
 from scaling.analysis.intervals import percentiles
 from scaling.analysis.law import Law
 from scaling.analysis.objective import get_loss, make_fitted, padded_rows, theta_of
-from scaling.analysis.result import Fit
+from scaling.analysis.result import Result
 from scaling.analysis.tables.check import inputs
 from scaling.errors import UserError
 
@@ -20,7 +20,7 @@ _RATIOS = 1e-6, 1e9  # tokens per parameter: outside, one of the terms does noth
 _NAMED = 3  # rows or budgets named in a warning
 
 
-def predict(fit: Fit, table) -> pd.DataFrame:
+def predict(fit: Result, table) -> pd.DataFrame:
     """`Fit.predict`."""
     table = inputs(fit.law, pd.DataFrame(table))
     kind = get_loss(fit.loss)
@@ -47,7 +47,7 @@ def predict(fit: Fit, table) -> pd.DataFrame:
     return out
 
 
-def _bands(fit: Fit, values: np.ndarray, n_draws: int, rng) -> list[np.ndarray]:
+def _bands(fit: Result, values: np.ndarray, n_draws: int, rng) -> list[np.ndarray]:
     """(centre, low, high, low and high of a new measurement, determined), each [rows]."""
     centre, region = values[0], fit.region
     if region is None:
@@ -64,7 +64,7 @@ def _bands(fit: Fit, values: np.ndarray, n_draws: int, rng) -> list[np.ndarray]:
     return [centre, low, high, low + below, high + above, determined]
 
 
-def optimal(fit: Fit, flops) -> pd.DataFrame:
+def optimal(fit: Result, flops) -> pd.DataFrame:
     """`Fit.optimal`."""
     budgets = np.atleast_1d(np.asarray(flops, np.float64))
     if not (np.isfinite(budgets) & (budgets > 0)).all():
@@ -95,7 +95,7 @@ def optimal(fit: Fit, flops) -> pd.DataFrame:
     return out
 
 
-def _log_ends(fit: Fit, values: np.ndarray, n_draws: int):
+def _log_ends(fit: Result, values: np.ndarray, n_draws: int):
     """(low, high, determined) of a positive quantity [1 + draws + ridge, budgets], computed on its
     logarithm. A set of parameters without an optimum counts as 0 or infinity, or not at all."""
     if fit.region is None:
@@ -110,7 +110,7 @@ def _log_ends(fit: Fit, values: np.ndarray, n_draws: int):
         return np.exp(low), np.exp(high), known
 
 
-def _require_optimum(fit: Fit, budgets: np.ndarray, every) -> None:
+def _require_optimum(fit: Result, budgets: np.ndarray, every) -> None:
     """Raises UserError where the fitted law has no compute-optimal size: when the loss does not
     fall with size or with tokens, the formula gives 0, infinity or nothing."""
     names = [n for n in ("n_params", "n_tokens") if n in every]
@@ -132,7 +132,7 @@ def _require_optimum(fit: Fit, budgets: np.ndarray, every) -> None:
     )
 
 
-def disagreement(fit: Fit, table) -> float:
+def disagreement(fit: Result, table) -> float:
     """`Fit.disagreement`."""
     if fit.region is None:
         return 0.0
@@ -145,7 +145,7 @@ def disagreement(fit: Fit, table) -> float:
     return float(np.expm1(np.ptp(values, axis=0).max()))
 
 
-def _everything(fit: Fit) -> tuple[np.ndarray, int]:
+def _everything(fit: Result) -> tuple[np.ndarray, int]:
     """The optimum, the draws and the ridge, [1 + draws + ridge + padding, P], and the number of
     draws."""
     if fit.region is None:
@@ -154,13 +154,13 @@ def _everything(fit: Fit) -> tuple[np.ndarray, int]:
     return padded_rows(np.vstack([fit.z, region.draws, region.ridge])), len(region.draws)
 
 
-def _no_intervals(fit: Fit) -> list[str]:
+def _no_intervals(fit: Result) -> list[str]:
     if fit.region is not None:
         return []
     return ["no intervals: the fit has as many free parameters as points"]
 
 
-def _open_rows(fit: Fit, determined: np.ndarray, what: str) -> list[str]:
+def _open_rows(fit: Result, determined: np.ndarray, what: str) -> list[str]:
     """Names what the design does not determine, and the runs that would."""
     which = np.flatnonzero(~determined) + 1
     if not len(which):
@@ -188,7 +188,7 @@ def _boundless(columns) -> list[str]:
     return [f"the interval of n_params {size}: these data say next to nothing of the optimum"]
 
 
-def _extrapolation(fit: Fit, table: pd.DataFrame) -> list[str]:
+def _extrapolation(fit: Result, table: pd.DataFrame) -> list[str]:
     warnings = []
     for name, (low, high) in fit.ranges.items():
         if name not in table or not low > 0:

@@ -16,12 +16,12 @@ import pandas as pd
 from scaling.analysis.tables.cells import numbers
 from scaling.analysis.tables.foreign import format_of
 from scaling.analysis.tables.read import as_table
-from scaling.analysis.tables.records import groups_of
+from scaling.analysis.tables.records import read_places
 from scaling.analysis.tables.status import is_complete
 from scaling.analysis.tables.units import FRACTION
+from scaling.doors.reading import read_json
+from scaling.doors.schemas import FACTS, PROBE
 from scaling.errors import UserError
-from scaling.reading import read_json
-from scaling.shapes import FACTS, PLACES, PROBE
 
 _FACTS = ("run_id", "name", "n_params", "n_tokens", "flops", "loss")
 RUN_COLUMNS = (
@@ -165,9 +165,8 @@ def _json(path: Path, shape: Any = dict) -> dict[str, Any]:
 def _sweep_groups(path: Path) -> dict[str, str]:
     """run_id -> group, from the nearest sweep.json."""
     for at in (path, path.parent, path.parent.parent):
-        runs = _json(at / "sweep.json", PLACES).get("runs")
-        if runs:
-            return {r["run_id"]: groups_of(r) for r in runs}
+        if places := read_places(at):
+            return {run_id: place["group"] for run_id, place in places.items()}
     return {}
 
 

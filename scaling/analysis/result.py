@@ -1,10 +1,5 @@
-"""`Fit`: what was found, how sure it is, what it predicts, and all that is needed to repeat it.
+"""`Result`: what a fit found, how sure it is, and all that is needed to repeat it."""
 
-A Fit read back from JSON predicts and allocates exactly as the one that was written: the file
-holds the optimum, the parameters that are as plausible, and the quantiles of the residuals.
-"""
-
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,8 +11,6 @@ from scaling.analysis.intervals import Profile
 from scaling.analysis.law import Law
 from scaling.analysis.region import DRAWS, Region
 from scaling.errors import UserError
-from scaling.outputs import write_output
-from scaling.reading import read_bytes
 
 
 @dataclass(frozen=True)
@@ -45,9 +38,10 @@ class Basin:
 
 
 @dataclass(frozen=True)
-class Fit:
-    """The result of `fit`. Arrays are float64; z are search coordinates in the order of the law's
-    parameters; `residuals` are target minus prediction in the space of the loss, row by row."""
+class Result:
+    """What `scaling.analysis.fitted.Fit` knows. Arrays are float64; z are search coordinates in
+    the order of the law's parameters; `residuals` are target minus prediction in the space of the
+    loss, row by row."""
 
     law: Law
     status: str  # one of scaling.analysis.status.STATUSES
@@ -100,61 +94,10 @@ class Fit:
             )
         return self.region.sample(n)
 
-    def predict(self, table: Any) -> pd.DataFrame:
-        """Columns predicted, ci_low, ci_high (95 % confidence, of the law's curve), pi_low, pi_high
-        (95 % prediction, of a new measurement) and determined for each row. Where `determined` is
-        False, parameters that fit as well predict otherwise: the interval spans them.
-        `.attrs["warnings"]` says so, and names columns more than a decade outside of the fit."""
-        from scaling.analysis.predict import predict
-
-        self.require_success()
-        return predict(self, table)
-
-    def disagreement(self, table: Any) -> float:
-        """Greatest relative difference, over the rows, between what parameters that fit equally
-        well predict: 0 for a unique optimum. Several sets may well predict the same loss."""
-        from scaling.analysis.predict import disagreement
-
-        self.require_success()
-        return disagreement(self, table)
-
-    def optimal(self, flops: float | Sequence[float]) -> pd.DataFrame:
-        """Compute-optimal allocation for each budget: flops, n_params, n_tokens,
-        tokens_per_param, each with _low and _high (95 %), and determined (as in `predict`). Raises
-        UserError when the law does not say how to allocate compute, or has no optimum here."""
-        from scaling.analysis.predict import optimal
-
-        self.require_success()
-        return optimal(self, flops)
-
     def require_success(self) -> None:
         """Raises UserError for a fit that failed."""
         if self.status == "failed":
             raise UserError(f"the fit of {self.law.name} failed: it predicts nothing")
-
-    def to_json(self, path: str | os.PathLike | None = None) -> str:
-        """The fit as JSON text; also written to `path` (atomically) when one is given."""
-        from scaling.analysis.serialise import dumps
-
-        text = dumps(self)
-        if path is not None:
-            write_output(path, text + "\n", "--json")
-        return text
-
-    @staticmethod
-    def from_json(source: str | os.PathLike) -> "Fit":
-        """Reads `to_json` back, from a path or from the text itself. The data, profiles and
-        residuals by point are not in it. Raises UserError."""
-        from scaling.analysis.serialise import loads
-
-        if isinstance(source, str) and source.lstrip().startswith("{"):
-            return loads(source, "the fit")
-        return loads(read_bytes(source), str(source))
-
-    def __str__(self) -> str:
-        from scaling.analysis.describe import describe
-
-        return describe(self)
 
 
 def twins(basins: Sequence[Basin]) -> list[Basin]:

@@ -11,8 +11,8 @@ from scaling.analysis.intervals import Spread
 from scaling.analysis.law import TRANSFORMS, Law
 from scaling.analysis.result import Basin
 from scaling.analysis.solver import Problem, Solution, solve
+from scaling.doors.limits import refuse_too_many
 from scaling.errors import UserError, unknown
-from scaling.limits import refuse_too_many
 
 _SEVERAL = 8  # starts, at least, where the caller does not choose: one would not confirm an optimum
 _LEVEL, _CREEPING = 1e-4, 4  # how level a valley is, and how many starts must creep along it

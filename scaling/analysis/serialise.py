@@ -1,19 +1,19 @@
-"""A `Fit` as JSON and back. The names of the entries are a promise: other programs read them."""
+"""A fit as JSON and back. The names of the entries are a promise: other programs read them."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from scaling import reading
 from scaling.analysis.law import Law
 from scaling.analysis.laws import LAWS
 from scaling.analysis.objective import get_loss, values_of, z_of
 from scaling.analysis.region import Region
-from scaling.analysis.result import Basin, Fit, Interval
+from scaling.analysis.result import Basin, Interval, Result
+from scaling.doors import reading
+from scaling.doors.files import dump
+from scaling.doors.schemas import MAYBE
 from scaling.errors import UserError
-from scaling.files import dump
-from scaling.shapes import MAYBE
 
 _ENTRY = {"value": MAYBE, "se": MAYBE, "ci95": (None, [MAYBE]), "identified": bool}
 _ENTRY |= {"at_bound": bool, "conditional": [str]}
@@ -49,16 +49,17 @@ _SHAPE = {
 }
 
 
-def dumps(fit: Fit) -> str:
+def dumps(fit: Result) -> str:
     """The fit as JSON text; what is not finite becomes null."""
     return dump(_plain(_payload(fit)))
 
 
-def loads(text: str, where: str) -> Fit:
-    """The inverse of `dumps`. Raises UserError, naming `where` and the field, for other text."""
+def loads(text: str, where: str) -> dict[str, Any]:
+    """The fields of the Result that `dumps` was given, by name, but for those that only live with
+    the data. Raises UserError, naming `where` and the field, for other text."""
     data = reading.loads(text, where, _SHAPE)
     _check(data, LAWS.load(data["law"]), where)
-    return _from_payload(data)
+    return _fields(data)
 
 
 def _check(data: Mapping[str, Any], law: Law, where: str) -> None:
@@ -96,7 +97,7 @@ def _check(data: Mapping[str, Any], law: Law, where: str) -> None:
     get_loss(data["loss"])
 
 
-def _payload(fit: Fit) -> dict[str, Any]:
+def _payload(fit: Result) -> dict[str, Any]:
     def entry(p: Interval) -> dict[str, Any]:
         return {
             "value": p.value,
@@ -160,7 +161,7 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _from_payload(data: Mapping[str, Any]) -> Fit:
+def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
     def number(v) -> float:
         return float("nan") if v is None else float(v)
 
@@ -174,7 +175,7 @@ def _from_payload(data: Mapping[str, Any]) -> Fit:
 
     law, engine = LAWS.load(data["law"]), data["engine"]
     arrays = {k: None if v is None else np.array(v, np.float64) for k, v in engine.items()}
-    return Fit(
+    return dict(
         law=law,
         params={k: interval(v) for k, v in data["params"].items()},
         derived={k: interval(v) for k, v in data["derived"].items()},

@@ -10,10 +10,10 @@ import select
 import sys
 import traceback
 
+from scaling.doors.redact import redact
+from scaling.doors.terminal import printable
 from scaling.errors import UserError
-from scaling.redact import redact
 from scaling.registry import Registry
-from scaling.terminal import printable
 
 DEBUG = "--debug"
 _SIGPIPE = 141  # what a shell reports for a program that this signal ended

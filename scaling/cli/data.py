@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from scaling.cli.flags import EXAMPLES, Parser, load_run_config
+from scaling.cli.flags import EXAMPLES, load_run_config
+from scaling.cli.parser import Parser
 from scaling.config import RunConfig
 from scaling.errors import UserError, unknown
 

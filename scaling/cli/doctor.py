@@ -1,12 +1,12 @@
 """`scaling doctor`: what this machine has for a sweep, and what to do about what it lacks."""
 
-import argparse
 import dataclasses
 import json
 import pathlib
 import sys
 
 from scaling.cli.options import named_path
+from scaling.cli.parser import Parser
 
 _EPILOG = """\
 examples:
@@ -20,13 +20,11 @@ _MARKS = {"ok": "ok", "absent": "-", "warn": "!", "problem": "PROBLEM"}
 
 def doctor(argv: list[str]) -> int:
     """Prints one line per finding, with advice where there is some."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="scaling doctor",
         description="Versions, devices, their measured matmul rate, compile cache, free disk, "
         "Slurm, SkyPilot, W&B: found or not, and what to do about it.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "--out", type=named_path, default=pathlib.Path(), help="where a sweep would be written"
@@ -36,8 +34,8 @@ def doctor(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON list")
     args = parser.parse_args(argv)
 
-    from scaling.doctor import examine
     from scaling.errors import UserError
+    from scaling.machine.doctor import examine
 
     if not args.out.is_dir():
         raise UserError(f"--out={args.out} is not a directory")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from scaling.analysis.tables.names import assignments, listed
 from scaling.cli.options import add_columns, column_map, verb_parser
-from scaling.errors import UserError
-from scaling.terminal import say
+from scaling.cli.parser import natural
+from scaling.doors.terminal import say
+from scaling.errors import UserError, shown
 
 _EXAMPLES = """examples:
   scaling emergence runs/cipher --metric exact_match --x n_params
@@ -44,7 +45,7 @@ def emergence(argv: Sequence[str]) -> int:
     from scaling.analysis.probe_table import load_probes
     from scaling.analysis.tables.choose import rename, select
     from scaling.analysis.tables.join import joined
-    from scaling.outputs import check_output
+    from scaling.doors.outputs import check_output
 
     check_output(args.json, "--json")
     check_output(args.plot, "--plot")
@@ -107,7 +108,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--frontier", metavar="VALUE,...", help="add iso-accuracy lines over size and tokens")
     add("--alpha", type=float, default=0.05, help="family-wise level of the onset (0.05)")
     add("--draws", type=int, default=1000, help="resamples behind the intervals (1000)")
-    add("--seed", type=int, default=42)
+    add("--seed", type=natural, default=42)
     add("--plot", metavar="OUT", default="emergence.svg", help="figure: .svg, .pdf or .png")
     add("--json", metavar="OUT", default="emergence.json", help="the numbers")
 
@@ -131,13 +132,17 @@ def _numbers(text: str | None, flag: str) -> list[float]:
 def _bins(text: str | None) -> int | list[float] | None:
     if text is None:
         return None
-    return int(text) if text.isdigit() else _numbers(text, "--bins")
+    if not text.isdigit():
+        return _numbers(text, "--bins")
+    if len(text) > 6:
+        raise UserError(f"--bins={shown(text)} is more bins than there can be results")
+    return int(text)
 
 
 def _write_json(args: argparse.Namespace, found: dict) -> None:
-    from scaling.files import dump
-    from scaling.outputs import write_output
-    from scaling.reading import loads
+    from scaling.doors.files import dump
+    from scaling.doors.outputs import write_output
+    from scaling.doors.reading import loads
 
     conditions = {name: loads(one.to_json(), name) for name, one in found.items()}
     document = {"schema_version": 1, "source": Path(args.data).name, "conditions": conditions}

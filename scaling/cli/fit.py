@@ -9,11 +9,12 @@ import pandas as pd
 
 from scaling.analysis.tables.names import listed
 from scaling.cli.options import add_columns, fitting, law_names, read_table, verb_parser
+from scaling.cli.parser import natural
+from scaling.doors.terminal import printable, say
 from scaling.errors import UserError
-from scaling.terminal import printable, say
 
 if TYPE_CHECKING:
-    from scaling.analysis.result import Fit
+    from scaling.analysis.fitted import Fit
 
 _FIT_EXAMPLES = """examples:
   scaling fit results.csv --law chinchilla
@@ -118,7 +119,7 @@ def predict(argv: Sequence[str]) -> int:
     add_columns(parser, conditions=False)
     known, _ = parser.parse_known_args(argv)  # which law it is says which flags there are
 
-    from scaling.analysis.result import Fit
+    from scaling.analysis.fitted import Fit
 
     loaded = Fit.from_json(known.fit)
     columns = [c for c in loaded.law.columns if c.numeric]
@@ -166,7 +167,7 @@ def optimal(argv: Sequence[str]) -> int:
     parser.add_argument("--flops", type=float, nargs="+", required=True, help="budgets in FLOPs")
     args = parser.parse_args(argv)
 
-    from scaling.analysis.result import Fit
+    from scaling.analysis.fitted import Fit
 
     out = Fit.from_json(args.fit).optimal(args.flops)
     _show(out, out.attrs["warnings"])
@@ -249,7 +250,7 @@ def _add_fitting(parser: argparse.ArgumentParser) -> None:
         "trunks or runs that the table names)",
     )  # fmt: skip
     parser.add_argument("--starts", type=int, metavar="N", help="number of starts (the law's own)")
-    parser.add_argument("--seed", type=int, default=42, help="of draws and resamples (42)")
+    parser.add_argument("--seed", type=natural, default=42, help="of draws and resamples (42)")
 
 
 def _read(
@@ -272,7 +273,7 @@ def _read(
 
 def _check_outputs(json_path: str | None, plot_path: str | None) -> None:
     """Raises UserError before any compute when a result could not be written."""
-    from scaling.outputs import check_output
+    from scaling.doors.outputs import check_output
 
     if json_path is not None:
         check_output(json_path, "--json")

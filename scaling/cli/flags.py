@@ -9,6 +9,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from scaling.cli.config_file import load_config_file
+from scaling.cli.parser import Parser
 from scaling.config import RunConfig
 from scaling.errors import UserError, unknown
 from scaling.resolve import resolve
@@ -18,24 +19,6 @@ EXAMPLES = """\
   --config=configs/tiny.py:small      its small variant
   --config.model.depth=4              any field, after --config
   --config.train.duration='2M tokens' units: steps tokens epochs tokens_per_param flops"""
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse as our verbs want it: epilogs as written, and a complaint is one UserError."""
-
-    def __init__(self, prog: str, **settings):
-        settings |= {"formatter_class": argparse.RawDescriptionHelpFormatter}
-        super().__init__(prog=prog, allow_abbrev=False, **settings)
-
-    def parse_args(self, argv: list[str]) -> argparse.Namespace:
-        args, rest = self.parse_known_args(argv)
-        if rest:
-            known = [name for action in self._actions for name in action.option_strings]
-            raise unknown("argument", rest[0].split("=")[0], known)
-        return args
-
-    def error(self, message: str):
-        raise UserError(f"{message}; see `{self.prog} --help`")
 
 
 def open_config(

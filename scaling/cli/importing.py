@@ -1,6 +1,5 @@
 """`scaling import`: results from elsewhere, as a table that every other verb reads."""
 
-import argparse
 import io
 import pathlib
 import sys
@@ -9,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from scaling.analysis.tables.names import assignments
 from scaling.cli.options import add_columns, column_map, named_path, verb_parser
+from scaling.cli.parser import Parser
+from scaling.doors.outputs import check_output, write_output
+from scaling.doors.spreadsheet import frame_text
 from scaling.errors import UserError
-from scaling.outputs import check_output, write_output
-from scaling.spreadsheet import frame_text
 
 if TYPE_CHECKING:
     import pandas
@@ -44,13 +44,13 @@ def import_(argv: Sequence[str]) -> int:
 
     from scaling.analysis.tables.join import joined
     from scaling.analysis.tables.read import read
-    from scaling.importers.columns import to_records
+    from scaling.interop.columns import to_records
 
     if args.source == "csv":
         source = args.file
         raw, notices = read(args.file)
     else:
-        from scaling.importers.wandb import default_mapping, read_project
+        from scaling.interop.wandb import default_mapping, read_project
 
         source = f"wandb:{args.entity}/{args.project}"
         raw, notices = read(read_project(args.entity, args.project))
@@ -68,9 +68,8 @@ def import_(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    shape = {"formatter_class": argparse.RawDescriptionHelpFormatter, "epilog": _EXAMPLES}
-    shape["allow_abbrev"] = False
+def _parser() -> Parser:
+    shape = {"epilog": _EXAMPLES}
     text = "Turn results from elsewhere into a table like that of our own records."
     parser = verb_parser("import", text, _EXAMPLES)
     kinds = parser.add_subparsers(dest="source", required=True, metavar="csv|wandb")

@@ -6,52 +6,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from scaling.analysis.tables.names import assignments
-from scaling.errors import UserError, unknown
-from scaling.limits import path_fault
+from scaling.cli.parser import Parser
+from scaling.doors.limits import path_fault
+from scaling.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class _Parser(argparse.ArgumentParser):
-    """Complaints are one UserError, and an option that holds one value is given once."""
-
-    def __init__(self, **settings):
-        super().__init__(**settings)
-        for action in (None, "store"):
-            self.register("action", action, _Once)
-
-    def parse_args(self, args=None, namespace=None) -> argparse.Namespace:
-        found, rest = self.parse_known_args(args, namespace)
-        if rest:
-            known = [name for action in self._actions for name in action.option_strings]
-            raise unknown("argument", rest[0].split("=")[0], known)
-        return found
-
-    def error(self, message: str):
-        raise UserError(f"{message}; see `{self.prog} --help`")
-
-
-class _Once(argparse.Action):
-    def __call__(self, parser, namespace, values, option_string=None):
-        given = vars(namespace).setdefault("_given", {})
-        if option_string and given.get(self.dest, values) != values:
-            raise UserError(
-                f"{option_string} is given twice, as {given[self.dest]} and as {values}"
-            )
-        given[self.dest] = values
-        setattr(namespace, self.dest, values)
-
-
-def verb_parser(verb: str, description: str, examples: str) -> argparse.ArgumentParser:
+def verb_parser(verb: str, description: str, examples: str) -> Parser:
     """The parser of `scaling VERB`, with `examples` below its options."""
-    return _Parser(
-        prog=f"scaling {verb}",
-        description=description,
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    return Parser(f"scaling {verb}", description=description, epilog=examples)
 
 
 def add_columns(parser: argparse.ArgumentParser, conditions: bool = True) -> None:
@@ -70,7 +35,10 @@ def add_columns(parser: argparse.ArgumentParser, conditions: bool = True) -> Non
         **many,
     )
     parser.add_argument(
-        "--join", metavar="FILE", help="a second table with columns to add: run,n_params"
+        "--join",
+        type=named_path,
+        metavar="FILE",
+        help="a second table with columns to add: run,n_params",
     )
     if conditions:
         parser.add_argument(

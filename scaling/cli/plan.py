@@ -5,11 +5,12 @@ import json
 import math
 from typing import Any
 
-from scaling.cli.flags import EXAMPLES, Parser, open_config
+from scaling.cli.flags import EXAMPLES, open_config
 from scaling.cli.options import named_path
+from scaling.cli.parser import Parser
 from scaling.config import RunConfig
+from scaling.doors.limits import bytes_text
 from scaling.errors import UserError
-from scaling.limits import bytes_text
 from scaling.resolve import resolve, run_id
 
 _DESCRIPTION = f"""\
@@ -57,8 +58,8 @@ def parser() -> Parser:
 def plan(argv: list[str]) -> int:
     """The verb. Returns the exit status; raises UserError for bad input."""
     loose, args = open_config(parser(), argv)
-    if args.vocab_size is not None and args.vocab_size < 1:
-        raise UserError(f"--vocab-size={args.vocab_size} must be 1 or more")
+    if args.vocab_size is not None and not 1 <= args.vocab_size < 2**31:
+        raise UserError(f"--vocab-size={args.vocab_size} must be 1 or more, and ids below 2^31")
     if "groups" in loose:
         from scaling.cli.plan_sweep import plan_sweep
 
@@ -82,16 +83,15 @@ def price(
     pricer: a `scaling.sweep.costs.Pricer`. bytes_per_device is None when the config does not fit.
     Raises UserError for other bad input.
     """
-    from scaling import accounting
-    from scaling.memory import device_memory
+    from scaling.cost import accounting
+    from scaling.cost.memory import device_memory
     from scaling.sharding import parse_mesh
 
     mesh = parse_mesh(mesh_text)
-    vocab_size, unique_tokens = pricer.data(config.data)
-    sizes = (config.model, vocab_size, config.data.seq_len)
+    vocab_size, unique_tokens = pricer.data(config)
     conventions = accounting.CONVENTIONS if ask_compiler else accounting.CLOSED_FORMS
-    params = pricer.shape(config).params
-    costs = {name: accounting.token_cost(config.model, name, *sizes[1:]) for name in conventions}
+    params = pricer.model_cost(config).params
+    costs = {name: accounting.prediction_cost(config, name, vocab_size) for name in conventions}
     cost = pricer.cost(config)
     steps, tokens = cost["n_steps"], cost["n_tokens"]
     memory, misfit = None, None
@@ -124,7 +124,7 @@ def price(
 
 def _axes(config: RunConfig, vocab_size: int, mesh: dict[str, int]) -> list[dict[str, Any]]:
     """How the mesh splits each size: {"field", "size", "over", "ways", "divides"}."""
-    from scaling.build import split_sizes
+    from scaling.core.build import split_sizes
     from scaling.sharding import RULES
 
     rows = []

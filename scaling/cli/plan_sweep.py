@@ -6,8 +6,8 @@ from typing import Any
 
 import ml_collections
 
+from scaling.doors.terminal import marked
 from scaling.errors import UserError
-from scaling.terminal import marked
 
 MOST_ROWS = 200  # of the table; --json has all
 NUMBERS_WIDTH = 112  # of the table without the names of the runs
@@ -75,8 +75,8 @@ def _table(runs: list[dict[str, Any]]) -> Any:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from scaling.accounting import DEFAULT_CONVENTION
-    from scaling.limits import bytes_text
+    from scaling.cost.accounting import DEFAULT_CONVENTION
+    from scaling.doors.limits import bytes_text
 
     caption = f"FLOPs by {DEFAULT_CONVENTION!r}; own: without what the parent has done"
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=caption, caption_justify="left")

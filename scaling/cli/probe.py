@@ -1,13 +1,13 @@
 """`scaling probe`: ask checkpoints what they have learned."""
 
-import argparse
 import contextlib
 import logging
 import sys
 
 from scaling.cli.options import named_path
+from scaling.cli.parser import Parser
 from scaling.errors import UserError
-from scaling.interrupt import leaving_when_asked
+from scaling.run.interrupt import leaving_when_asked
 
 _EPILOG = """\
 A probe is written [LABEL=]NAME[:option=value,...]; lists as 0+1+4. Results are
@@ -27,12 +27,10 @@ examples:
 @leaving_when_asked()
 def probe(argv: list[str]) -> int:
     """The verb. Returns the exit status."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="scaling probe",
         description="Ask probes of the checkpoints of a run, or of all runs of a sweep.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     p.add_argument("directory", type=named_path, metavar="DIR", help="run or sweep directory")
     p.add_argument("--probe", action="append", default=[], metavar="NAME", help="may be repeated")
@@ -44,8 +42,8 @@ def probe(argv: list[str]) -> int:
     if args.step not in ("last", "all") and not args.step.isdecimal():
         raise UserError(f"--step={args.step} is neither a step nor 'last' nor 'all'")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    from scaling.reprobe import find_runs, keep_programs, parse_probe, plan, run_tasks
     from scaling.sharding import parse_mesh
+    from scaling.training.reprobe import find_runs, keep_programs, parse_probe, plan, run_tasks
 
     if args.mesh is not None:
         parse_mesh(args.mesh)
@@ -75,7 +73,7 @@ def _progress(total: int, quiet: bool):
     from rich.console import Console
     from rich.progress import Progress
 
-    from scaling.terminal import marked
+    from scaling.doors.terminal import marked
 
     with Progress(console=Console(stderr=True)) as bar:
         row = bar.add_task("probing", total=total)

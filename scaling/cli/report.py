@@ -1,8 +1,7 @@
 """`scaling report`: the page of a sweep, or of one sweep beside another."""
 
-import argparse
-
 from scaling.cli.options import named_path
+from scaling.cli.parser import Parser
 
 _EPILOG = """\
 examples:
@@ -19,12 +18,10 @@ Exit status: 0 written, 2 bad input."""
 
 def report(argv: list[str]) -> int:
     """scaling report DIR [OTHER] [--out DIR]"""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="scaling report",
         description="Write the page of a sweep: law, held-out check, allocation, emergence.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("sweep", metavar="DIR", type=named_path, help="a sweep directory")
     parser.add_argument(
@@ -37,9 +34,9 @@ def report(argv: list[str]) -> int:
     args = parser.parse_args(argv)
 
     _require_charts()
+    from scaling.doors.terminal import printable
     from scaling.report.versus import write_comparison
     from scaling.report.write import write_report
-    from scaling.terminal import printable
 
     if args.other is not None:
         done = write_comparison(args.sweep, args.other, args.out, quiet=args.quiet)

@@ -6,8 +6,9 @@ import pathlib
 import sys
 
 from scaling.cli.options import named_path
+from scaling.cli.parser import Parser, cores
 from scaling.errors import UserError
-from scaling.interrupt import leaving_when_asked
+from scaling.run.interrupt import leaving_when_asked
 
 DESCRIPTION = """\
 Do one run of the sweep in OUT, with the code and the options that the sweep was started with.
@@ -27,19 +28,17 @@ examples:
 
 def parser() -> argparse.ArgumentParser:
     """The arguments; those of `add_run_arguments` default to what the sweep was started with."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="scaling run",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     p.add_argument("out", metavar="OUT", type=named_path, help="the sweep directory")
     p.add_argument(
         "--run-id", required=True, metavar="ID", help="a run of OUT/sweep.json; - reads ids"
     )
     add_run_arguments(p)
-    p.add_argument("--cores", metavar="N,N", help="the CPU cores to use, by number")
+    p.add_argument("--cores", type=cores, metavar="N,N", help="the CPU cores to use, by number")
     p.add_argument("--distributed", metavar="auto|HOST:PORT,COUNT,INDEX", help="several processes")
     return p
 
@@ -68,10 +67,10 @@ def run(argv: list[str]) -> int:
 def _run(out: pathlib.Path, args: argparse.Namespace) -> int:
     if args.cores:
         # Before jax looks how many there are.
-        os.sched_setaffinity(0, {int(core) for core in args.cores.split(",")})
+        os.sched_setaffinity(0, args.cores)
     # The output of runs goes to their logs; the answers go where stdout was.
     answers = os.fdopen(os.dup(1), "w")
-    from scaling.sweep.manifest import read_sweep
+    from scaling.sweep.definition import read_sweep
     from scaling.sweep.settings import read_settings
 
     sweep, settings = read_sweep(out), read_settings(out)
@@ -93,9 +92,9 @@ def _run(out: pathlib.Path, args: argparse.Namespace) -> int:
     if args.run_id != "-":
         return worker.execute(out, specs[0], run_args)
 
-    def run_logged(spec) -> int:
-        with logs.logged(out, spec.run_id):
-            return worker.execute(out, spec, run_args)
+    def run_logged(planned) -> int:
+        with logs.logged(out, planned.run_id):
+            return worker.execute(out, planned, run_args)
 
     def answer(text: str) -> None:
         answers.write(text)

@@ -1,14 +1,14 @@
 """`scaling runs`: the table of a sweep's records."""
 
-import argparse
 import io
 from collections import Counter
 from typing import Any
 
 from scaling.cli.options import named_path
+from scaling.cli.parser import Parser
+from scaling.doors.spreadsheet import csv_text
+from scaling.doors.terminal import printable
 from scaling.errors import UserError
-from scaling.spreadsheet import csv_text
-from scaling.terminal import printable
 
 EPILOG = """\
 Every run of the sweep is one row. Runs that are not complete are marked in `status`, have no loss,
@@ -24,20 +24,18 @@ _SHOWN = ("run_id", "name", "status", "n_params", "n_tokens", "flops", "loss")
 
 def runs(argv: list[str]) -> int:
     """The verb. Returns the exit status."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="scaling runs",
         description="Write the records of a sweep as a table, one row a run.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     p.add_argument("out", metavar="DIR", type=named_path, help="a sweep directory")
     p.add_argument("--csv", metavar="FILE")
     p.add_argument("--parquet", metavar="FILE", help="needs pyarrow")
     args = p.parse_args(argv)
 
-    from scaling.outputs import check_output, write_output
-    from scaling.sweep.manifest import read_sweep
+    from scaling.doors.outputs import check_output, write_output
+    from scaling.sweep.definition import read_sweep
     from scaling.sweep.rows import rows
 
     writers = {"--csv": (args.csv, csv_text), "--parquet": (args.parquet, _to_parquet)}

@@ -1,15 +1,15 @@
 """`scaling show`: the record of a run, for people or as JSON."""
 
-import argparse
 import pathlib
 from typing import Any
 
+from scaling.cli.parser import Parser
+from scaling.doors.files import dump
+from scaling.doors.reading import Missing
+from scaling.doors.terminal import printable
 from scaling.errors import UserError
-from scaling.files import dump
-from scaling.metrics import FILE, losses, saved_steps
-from scaling.reading import Missing
-from scaling.record import read_config, read_metrics, read_record, read_status
-from scaling.terminal import printable
+from scaling.run.metrics import FILE, losses, saved_steps
+from scaling.run.record import read_config, read_metrics, read_record, read_status
 
 _EPILOG = """\
 examples:
@@ -20,11 +20,10 @@ examples:
 
 def show(argv: list[str]) -> int:
     """Prints the record of each directory, or how far the run is when there is none yet."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="scaling show",
         description="Print the record of a run directory.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("workdirs", nargs="+", metavar="DIR", help="a run directory")
     parser.add_argument("--json", action="store_true", help="print record.json as it is")

@@ -1,15 +1,15 @@
 """`scaling status`: a live table of the runs of a sweep, from any shell."""
 
-import argparse
 import pathlib
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from scaling.cli.options import named_path
+from scaling.cli.parser import Parser
+from scaling.cli.run_table import cells, status_table
 from scaling.errors import UserError
-from scaling.terminal import printable
 
 EPILOG = """\
 examples:
@@ -27,12 +27,10 @@ _ORDER = ("running", "failed", "interrupted", "diverged", "pending", "complete")
 
 def status(argv: list[str]) -> int:
     """The verb. Returns the exit status."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="scaling status",
         description="Show where the runs of a sweep stand.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     p.add_argument("out", metavar="DIR", type=named_path, help="a sweep directory")
     p.add_argument("--once", action="store_true", help="print once (always so in a pipe)")
@@ -59,10 +57,10 @@ def status(argv: list[str]) -> int:
 
 def run_names(out: pathlib.Path) -> dict[str, str]:
     """{run_id: name} of a sweep; of the run directories where sweep.json is missing. UserError."""
-    from scaling.sweep.manifest import read_sweep
+    from scaling.sweep.definition import read_sweep
 
     if (out / "sweep.json").exists():
-        return {spec.run_id: spec.name for spec in read_sweep(out).runs}
+        return {planned.run_id: planned.name for planned in read_sweep(out).runs}
     try:
         found = sorted(path.name for path in (out / "runs").iterdir() if path.is_dir())
     except OSError:
@@ -80,40 +78,9 @@ def summary(views: dict[str, Any]) -> str:
     return f"{len(views):,} runs: {said}"
 
 
-def status_table(views: Sequence[Any], names: Mapping[str, str]) -> Any:
-    """A rich table, one row a run; names: {run_id: name}."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table()
-    for column in ("run", "name", "state", "attempt", "step", "loss", "tokens/s", "left", "host"):
-        right = column in ("attempt", "step", "loss", "tokens/s", "left")
-        table.add_column(column, justify="right" if right else "left", no_wrap=column != "host")
-    for view in views:
-        table.add_row(*(Text(cell) for cell in _cells(view, names.get(view.run_id, ""))))
-    return table
-
-
-def _cells(view: Any, name: str) -> tuple[str, ...]:
-    from scaling.cli.sweep_display import duration
-
-    step = "" if view.step is None else f"{view.step:,}"
-    return (
-        view.run_id,
-        printable(name),
-        view.state,
-        str(view.attempt or ""),
-        step if view.total_steps is None else f"{step}/{view.total_steps:,}",
-        "" if view.loss is None else f"{view.loss:.4f}",
-        "" if view.tokens_per_s is None else f"{view.tokens_per_s:,.0f}",
-        "" if view.eta_s is None else duration(view.eta_s),
-        printable(view.error or view.host or ""),
-    )
-
-
 def _print_plain(views: Sequence[Any]) -> None:
     for view in views:
-        print("  ".join(f"{cell:<12}" for cell in _cells(view, "")).rstrip())
+        print("  ".join(f"{cell:<12}" for cell in cells(view, "")).rstrip())
 
 
 def _sorted(views: dict[str, Any]) -> list[Any]:

@@ -9,10 +9,11 @@ from typing import Any
 
 from scaling.cli.flags import EXAMPLES, load_config_dict
 from scaling.cli.options import named_path
+from scaling.cli.parser import Parser
 from scaling.cli.run import add_run_arguments
+from scaling.doors.limits import check_path
 from scaling.errors import UserError
-from scaling.interrupt import leaving_when_asked
-from scaling.limits import check_path
+from scaling.run.interrupt import leaving_when_asked
 
 DESCRIPTION = f"""\
 Run every run of a sweep config. The same command again goes on: what is complete is skipped, what
@@ -39,13 +40,11 @@ def parser(launcher: str) -> argparse.ArgumentParser:
     """Arguments besides --config, with those of the engine."""
     from launch.base import LAUNCHERS
 
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="scaling sweep",
         usage="scaling sweep --config=FILE --out=DIR [--launcher=NAME] [options]",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     p.add_argument("--out", metavar="DIR", type=named_path, required=True, help="of this sweep")
     p.add_argument(
@@ -89,7 +88,7 @@ def sweep(argv: list[str]) -> int:
     from scaling.sweep import MAX_RUNS, expand
     from scaling.sweep.costs import Pricer
     from scaling.sweep.plan import check_meshes
-    from scaling.sweep.settings import Settings, read_settings
+    from scaling.sweep.settings import LaunchArgs, read_settings
     from scaling.sweep.survey import survey
 
     if args.checkpoint_every:
@@ -101,11 +100,11 @@ def sweep(argv: list[str]) -> int:
     if args.mesh:
         check_meshes(wanted, pricer, parse_mesh(args.mesh))
     _check_out(out, wanted, args.keep_code)
-    chosen = {f.name: getattr(args, f.name, None) for f in dataclasses.fields(Settings)}
-    settings = Settings(**{**chosen, "cwd": read_settings(out).cwd})
+    chosen = {f.name: getattr(args, f.name, None) for f in dataclasses.fields(LaunchArgs)}
+    settings = LaunchArgs(**{**chosen, "cwd": read_settings(out).cwd})
     launcher = LAUNCHERS.load(name)(Site(out, settings.cwd), args)
-    views = survey(out, (spec.run_id for spec in wanted.runs))
-    left = [spec for spec in wanted.runs if not views[spec.run_id].final]
+    views = survey(out, (planned.run_id for planned in wanted.runs))
+    left = [planned for planned in wanted.runs if not views[planned.run_id].final]
     lines = launcher.check(left)
     print(f"{wanted.name}: {len(wanted.runs)} runs, {len(wanted.runs) - len(left)} of them done")
     print(*lines, sep="\n", flush=True)
@@ -119,7 +118,7 @@ def _launch(
 ) -> int:
     """Everything that writes: the directory, the snapshot, the runs."""
     from scaling.cli.sweep_display import Display
-    from scaling.lease import Lease, LeaseHeld, LeaseLost
+    from scaling.run.lease import Lease, LeaseHeld, LeaseLost
     from scaling.sweep import snapshot, write_sweep
     from scaling.sweep.orchestrate import Orchestrator
     from scaling.sweep.settings import write_settings
@@ -133,7 +132,7 @@ def _launch(
             "sweep.json and cannot be handed to the jobs this way; name it otherwise"
         )
     hand_over(secrets)
-    display = Display({spec.run_id: spec.name for spec in wanted.runs})
+    display = Display({planned.run_id: planned.name for planned in wanted.runs})
     try:
         with Lease(out / "launch") as lease:
             snapshot.take(out)
@@ -171,7 +170,7 @@ def _conclude(out: pathlib.Path, display: Any, end: Any, detached: bool) -> int:
 
 def _check_out(out: pathlib.Path, wanted: Any, keep_code: bool) -> None:
     """Refuses a directory of another sweep, of something else, or of other code."""
-    from scaling.sweep.manifest import check_same
+    from scaling.sweep.definition import check_same
     from scaling.sweep.snapshot import facts
 
     if not out.exists():
@@ -200,16 +199,16 @@ def _check_out(out: pathlib.Path, wanted: Any, keep_code: bool) -> None:
 
 
 def _check_records(out: pathlib.Path, wanted: Any, snapshot: Mapping[str, Any]) -> None:
-    from scaling.record import read_record
+    from scaling.run.record import read_record
 
-    for spec in wanted.runs:
+    for planned in wanted.runs:
         try:
-            code = read_record(out / "runs" / spec.run_id)["code"]
+            code = read_record(out / "runs" / planned.run_id)["code"]
         except UserError:
             continue  # Not finished, or damaged: it will be run.
         if code["source_hash"] != snapshot["source_hash"]:
             raise UserError(
-                f"run {spec.run_id} ({spec.name}) in {out} has a record made by other code "
+                f"run {planned.run_id} ({planned.name}) in {out} has a record made by other code "
                 f"({_code(code)}) than this sweep's ({_code(snapshot)}); "
                 "move its directory away or choose another --out"
             )

@@ -5,7 +5,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from scaling.terminal import printable
+from scaling.cli.run_table import duration, status_table
+from scaling.doors.terminal import printable
 
 _LINE_SECONDS = 30.0
 _LIVE_SECONDS = 0.5
@@ -79,14 +80,6 @@ def headline(progress: Any) -> str:
     return ", ".join(parts)
 
 
-def duration(seconds: float) -> str:
-    """1 h 02 min, 3 min 04 s or 5 s."""
-    seconds = round(seconds)
-    if seconds >= 3600:
-        return f"{seconds // 3600:,} h {seconds % 3600 // 60:02} min"
-    return f"{seconds // 60} min {seconds % 60:02} s" if seconds >= 60 else f"{seconds} s"
-
-
 def _counted(progress: Any) -> str:
     from scaling.sweep.survey import counts
 
@@ -98,8 +91,6 @@ def _counted(progress: Any) -> str:
 def _table(progress: Any, line: str, names: Mapping[str, str]) -> Any:
     from rich.console import Group
     from rich.text import Text
-
-    from scaling.cli.status import status_table
 
     running = [progress.views[r] for r, s in progress.active.items() if s == "running"]
     return Group(status_table(running[:_ROWS], names), Text(line))

@@ -4,12 +4,13 @@ import logging
 import os
 import sys
 
-from scaling.cli.flags import EXAMPLES, Parser, open_config
+from scaling.cli.flags import EXAMPLES, open_config
 from scaling.cli.options import named_path
+from scaling.cli.parser import Parser
 from scaling.durations import Duration
 from scaling.errors import UserError
-from scaling.interrupt import EXIT_AGAIN, leaving_when_asked
 from scaling.resolve import resolve
+from scaling.run.interrupt import EXIT_AGAIN, leaving_when_asked
 
 HELP = f"""\
 Train one config and leave one record in the workdir. The same command again resumes an
@@ -65,10 +66,10 @@ def train(argv: list[str]) -> int:
     config = resolve(loose)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     n_processes = join(args.distributed) if args.distributed else 1
-    from scaling.checkpoint import CheckpointError
-    from scaling.lease import LeaseLost
-    from scaling.prepare import RunArgs
-    from scaling.train import train as run
+    from scaling.run.checkpoint import CheckpointError
+    from scaling.run.lease import LeaseLost
+    from scaling.training.prepare import RunArgs
+    from scaling.training.train import train as run
 
     run_args = RunArgs(
         workdir=args.workdir,

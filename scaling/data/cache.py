@@ -13,10 +13,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from scaling.doors.reading import read_json
 from scaling.errors import UserError
-from scaling.reading import read_json
 
-_FORMAT = 2  # Part of every key: a new layout never meets an old directory.
+_FORMAT = 3
 _SIZES = "sizes.json"
 
 

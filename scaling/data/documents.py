@@ -24,13 +24,13 @@ from scaling.data.leaks import apart, same_keys
 from scaling.data.source import OpenSource
 from scaling.data.split import split
 from scaling.data.tally import MOST_FILES, FileTally, by_format, warnings_of
+from scaling.doors.reading import loads, read_json
 from scaling.errors import UserError
-from scaling.reading import loads, read_json
 
 _LOG = logging.getLogger(__name__)
 _BATCH_BYTES = 4_000_000
 _SEVERAL = 5
-_META = {"n_tokens": int, "dtype": str, "separator": (int, None), "manifest": str}
+_META = {"n_tokens": int, "dtype": str, "separator": (int, None), "content_hash": str}
 _META |= {"n_bytes": int, "n_duplicates": int, "skipped": dict}
 
 
@@ -74,13 +74,15 @@ def open_documents(
     Documents of a separate validation corpus are left out of training, wherever they come from.
     """
     corpus, meta = load_corpus(train())
-    facts, manifest, warnings = _facts(meta), meta["manifest"], meta["warnings"]
+    facts, content_hash, warnings = _facts(meta), meta["content_hash"], meta["warnings"]
     if validation is None:
         parts = split(corpus, config.val_fraction, config.seed)
     else:
         held_out, held_out_meta = load_corpus(validation())
         parts = apart(corpus, held_out, same_keys(corpus, held_out), config.name)
-        manifest = hashlib.sha256(f"{manifest} {held_out_meta['manifest']}".encode()).hexdigest()
+        content_hash = hashlib.sha256(
+            f"{content_hash} {held_out_meta['content_hash']}".encode()
+        ).hexdigest()
         facts["validation"] = _facts(held_out_meta)
         warnings = warnings + held_out_meta["warnings"]
     return open_corpus(
@@ -88,7 +90,7 @@ def open_documents(
         parts.train,
         parts.validation,
         vocab_size=encoder.vocab_size,
-        manifest=manifest,
+        content_hash=content_hash,
         decode=encoder.decode,
         facts=facts | parts.facts,
         warnings=(*warnings, *parts.warnings),
@@ -135,7 +137,7 @@ class _Builder:
     def __init__(self, draft: Path, encoder: Encoder, skip: bool):
         self.draft, self.encoder, self.skip = draft, encoder, skip
         self.starts, self.keys = [0], []
-        self.manifest: list[str] = []
+        self.content_hash: list[str] = []
         self.seen: set[bytes] = set()
         self.n_bytes = self.n_duplicates = 0
         self.n_skipped = 0
@@ -161,9 +163,9 @@ class _Builder:
             )
         np.save(self.draft / "starts.npy", np.array(self.starts, np.int64))
         np.save(self.draft / "keys.npy", np.array(self.keys, np.uint64))
-        text = "\n".join(sorted(self.manifest))
-        manifest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-        meta = json.dumps(self._meta(manifest))
+        text = "\n".join(sorted(self.content_hash))
+        content_hash = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        meta = json.dumps(self._meta(content_hash))
         (self.draft / "meta.json").write_text(meta)
         # The counts are part of the name: the same documents may come out of other files.
         return hashlib.sha256(f"{meta} {self.encoder.identity}".encode()).hexdigest()
@@ -173,7 +175,7 @@ class _Builder:
             return ""
         return f"; {self.n_skipped} were skipped, such as: {'; '.join(self.skipped)}"
 
-    def _meta(self, manifest: str) -> dict[str, Any]:
+    def _meta(self, content_hash: str) -> dict[str, Any]:
         if self.n_skipped:
             some = "; ".join(self.skipped)
             _LOG.warning("skipped %d unusable documents, such as: %s", self.n_skipped, some)
@@ -184,7 +186,7 @@ class _Builder:
             "n_bytes": self.n_bytes,
             "n_duplicates": self.n_duplicates,
             "skipped": {"documents": self.n_skipped, "such_as": self.skipped},
-            "manifest": manifest,
+            "content_hash": content_hash,
             "formats": by_format(self.files),
             "files": [dataclasses.asdict(file) for file in self.files[:MOST_FILES]],
             "warnings": warnings_of(self.files),
@@ -211,7 +213,7 @@ class _Builder:
             file.documents += 1
             file.bytes += len(document.data)
             self.seen.add(digest)
-            self.manifest.append(f"{document.name}\0{digest.hex()}")
+            self.content_hash.append(f"{document.name}\0{digest.hex()}")
             key = digest
             if document.key is not None:
                 key = hashlib.sha256(document.key.encode("utf-8", "surrogatepass")).digest()

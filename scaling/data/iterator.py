@@ -4,16 +4,17 @@ Shapes: B rows of the global batch, T predictions a row.
 """
 
 import dataclasses
+import functools
 import sys
 import weakref
 from typing import Any
 
 import numpy as np
 
-from scaling.data.hashing import shuffled
+from scaling.data.hashing import bits, shuffled
 from scaling.data.source import Rows
+from scaling.doors.files import stored
 from scaling.errors import UserError
-from scaling.files import stored
 
 Batch = dict[str, np.ndarray]
 _CHUNK_TOKENS = 1 << 16
@@ -36,6 +37,21 @@ class Order:
 
 
 @dataclasses.dataclass(frozen=True)
+class Made:
+    """Rows of a source as an objective makes them. vocab_size: of the source."""
+
+    source: Rows
+    objective: Any
+    vocab_size: int
+    key: int
+
+    def rows(self, ids_R: np.ndarray, places_R: np.ndarray) -> Batch:
+        """Rows `ids`, each with the randomness of its place in the sequence of all rows."""
+        draws = functools.partial(bits, self.key, places_R)
+        return self.objective.make(self.source.gather(ids_R), draws, self.vocab_size)
+
+
+@dataclasses.dataclass(frozen=True)
 class Chunks:
     """Element c: the batches of `n_steps` steps, arrays (n_steps, rows, T); a grain data source.
 
@@ -43,7 +59,7 @@ class Chunks:
     otherwise be of the order of a small model's training step.
     """
 
-    source: Rows
+    made: Made
     order: Order
     batch_size: int
     rows: slice
@@ -57,15 +73,15 @@ class Chunks:
         first = (self.start_step + chunk * self.n_steps) * self.batch_size
         positions = np.arange(first, first + self.n_steps * self.batch_size)
         mine = positions.reshape(self.n_steps, self.batch_size)[:, self.rows]
-        batch = self.source.gather(self.order.rows_at(mine.ravel()))
-        return {k: v.reshape(*mine.shape, v.shape[-1]) for k, v in batch.items()}
+        batch = self.made.rows(self.order.rows_at(mine.ravel()), mine.ravel())
+        return {k: v.reshape(*mine.shape, *v.shape[1:]) for k, v in batch.items()}
 
 
-def chunks_of(source: Rows, order: Order, batch_size: int, seq_len: int, rows: slice) -> Chunks:
+def chunks_of(made: Made, order: Order, batch_size: int, seq_len: int, rows: slice) -> Chunks:
     """Chunks of about 65,000 predictions of the rows `rows` of each batch."""
     n_rows = len(range(*rows.indices(batch_size)))
     n_steps = _CHUNK_TOKENS // max(1, n_rows * seq_len)
-    return Chunks(source, order, batch_size, rows, min(max(n_steps, 1), _MAX_CHUNK))
+    return Chunks(made, order, batch_size, rows, min(max(n_steps, 1), _MAX_CHUNK))
 
 
 class BatchIterator:

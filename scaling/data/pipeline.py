@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from scaling.config import DataConfig
+from scaling.config import DataConfig, ObjectiveConfig
 from scaling.data.cache import cache_root
 from scaling.data.hashing import key_of, mix
-from scaling.data.iterator import Batch, BatchIterator, Order, chunks_of
+from scaling.data.iterator import Batch, BatchIterator, Made, Order, chunks_of
 from scaling.data.source import OpenSource, Place
 from scaling.errors import UserError
 from scaling.resolve import to_dict
@@ -33,52 +33,73 @@ class Example:
 
 
 def open_pipeline(
-    data: DataConfig, *, batch_size: int, seed: int, n_rows_eval: int, cache_dir: Path | None = None
+    data: DataConfig,
+    *,
+    batch_size: int,
+    seed: int,
+    n_rows_eval: int,
+    cache_dir: Path | None = None,
+    objective: ObjectiveConfig | None = None,
 ) -> "Pipeline":
     """Opens the source of `data`, building its token cache if need be.
 
-    batch_size: rows of the global batch. seed: of the run; orders the data. n_rows_eval: held-out
-    rows. Raises UserError for anything wrong with the source.
+    objective: what makes batches of the rows (None: the next-token rows themselves). batch_size:
+    rows of the global batch. seed: of the run; orders the data. n_rows_eval: held-out rows. Raises
+    UserError for anything wrong with the source.
     """
     assert batch_size >= 1, batch_size
     assert n_rows_eval >= 1, n_rows_eval
     source = data.options.open(data, seed=seed, cache=cache_root(cache_dir))
-    return Pipeline(data, source, batch_size=batch_size, seed=seed, n_rows_eval=n_rows_eval)
+    sizes = {"batch_size": batch_size, "seed": seed, "n_rows_eval": n_rows_eval}
+    return Pipeline(data, objective or ObjectiveConfig(), source, **sizes)
 
 
 class Pipeline:
     """Batches of one run and the held-out rows of its source.
 
-    vocab_size; entropy_rate, row_entropy (nats per token, None unless synthetic; see
-    `scaling.data.source.OpenSource`).
+    vocab_size: of the model, the objective's own tokens included; entropy_rate, row_entropy (nats
+    per token, None unless synthetic; see `scaling.data.source.OpenSource`).
     unique_tokens: predictions in one epoch, None when endless. bytes_per_token: UTF-8 bytes over
-    predictions of the evaluation rows, None when the tokens stand for no text. warnings: sentences
-    about the data for the record. fingerprint:
-    JSON-ready; equal fingerprints mean equal batches.
+    predictions of the evaluation rows, None when the tokens stand for no text or are not told one
+    after the other. warnings: sentences about the data for the record. fingerprint: JSON-ready;
+    equal fingerprints mean equal batches.
 
-    A batch has tokens (inputs) and targets (B, T) int32, and weights (B, T) float32, 1 where the
-    target counts. With data.documents="masked" also segments (number of the document in the row;
-    attention must stay inside) and positions (from the document's start), (B, T) int32.
+    A batch is as the objective lays it out: tokens (inputs) and targets (B, T) int32, and weights
+    (B, T) float32, 1 where the target counts. With data.documents="masked" also segments (number of
+    the document in the row; attention must stay inside) and positions (from the document's start),
+    (B, T) int32.
     """
 
     def __init__(
-        self, data: DataConfig, source: OpenSource, *, batch_size: int, seed: int, n_rows_eval: int
+        self,
+        data: DataConfig,
+        objective: ObjectiveConfig,
+        source: OpenSource,
+        *,
+        batch_size: int,
+        seed: int,
+        n_rows_eval: int,
     ):
         self._source, self._batch_size, self._seq_len = source, batch_size, data.seq_len
+        own = objective.options
+        self._made = Made(source.train, own, source.vocab_size, key_of("objective", seed))
+        self._held_out = Made(source.validation, own, source.vocab_size, key_of("held out"))
         self._order = Order(source.train.n_rows, key_of("order", seed))
-        self.vocab_size = source.vocab_size
+        self.vocab_size = source.vocab_size + own.extra_ids(data)
         self.entropy_rate, self.row_entropy = source.entropy_rate, source.row_entropy
         self.warnings = source.warnings
         n_rows = source.train.n_rows
-        self.unique_tokens = None if n_rows is None else n_rows * data.seq_len
+        self.unique_tokens = None if n_rows is None else n_rows * own.predictions(data)
         self._eval_ids = _held_out_rows(source.validation.n_rows, n_rows_eval)
         n_bytes = source.validation.n_bytes(self._eval_ids)
         n_predictions = len(self._eval_ids) * data.seq_len
-        self.bytes_per_token = None if n_bytes is None else n_bytes / n_predictions
+        known = n_bytes is not None and own.next_token
+        self.bytes_per_token = n_bytes / n_predictions if known else None
         self.fingerprint: dict[str, Any] = {
             "order_version": _ORDER_VERSION,
             "data": to_dict(data),
-            "manifest": source.manifest,
+            "objective": to_dict(objective),
+            "content_hash": source.content_hash,
             "vocab_size": source.vocab_size,
             "documents": source.facts.get("documents"),
             "batch_size": batch_size,
@@ -89,7 +110,9 @@ class Pipeline:
     def batch(self, step: int) -> Batch:
         """The global batch of step `step` (from 0)."""
         _check_step(step)
-        return self._source.train.gather(self._row_ids(step))
+        first = step * self._batch_size
+        places = np.arange(first, first + self._batch_size)
+        return self._made.rows(self._order.rows_at(places), places)
 
     def iterator(
         self, start_step: int = 0, *, rows: slice | None = None, workers: int = 0
@@ -100,7 +123,7 @@ class Pipeline:
         """
         _check_step(start_step)
         chunks = chunks_of(
-            self._source.train, self._order, self._batch_size, self._seq_len, rows or slice(None)
+            self._made, self._order, self._batch_size, self._seq_len, rows or slice(None)
         )
         return BatchIterator(chunks, self.fingerprint, start_step=start_step, workers=workers)
 
@@ -112,7 +135,8 @@ class Pipeline:
         """
         out = []
         for at in range(0, len(self._eval_ids), batch_size):
-            rows = self._source.validation.gather(self._eval_ids[at : at + batch_size])
+            ids = self._eval_ids[at : at + batch_size]
+            rows = self._held_out.rows(ids, ids)
             missing = batch_size - len(rows["tokens"])
             out.append({k: np.pad(v, ((0, missing), (0, 0))) for k, v in rows.items()})
         return out
@@ -142,7 +166,7 @@ class Pipeline:
             "entropy_rate": self.entropy_rate,
             "entropy_bounds": self._source.entropy_bounds,
             "row_entropy": self.row_entropy,
-            "manifest": self._source.manifest,
+            "content_hash": self._source.content_hash,
         }
         return {key: value for key, value in out.items() if value is not None}
 

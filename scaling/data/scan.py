@@ -9,8 +9,8 @@ import numpy as np
 
 from scaling.data.cache import build_once, key_of_files
 from scaling.data.corpus import TokenFile
+from scaling.doors.reading import read_json
 from scaling.errors import UserError
-from scaling.reading import read_json
 
 MOST_VOCABULARY = 1 << 21
 """Ids are below this unless `vocab_size` says more: ten times the largest vocabularies in use."""

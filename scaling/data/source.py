@@ -48,7 +48,7 @@ class Rows(Protocol):
 class OpenSource:
     """An opened source. Entropies are in nats per token.
 
-    manifest: sha256 (hex) of the content. facts: JSON-ready counts for `scaling data stats`.
+    content_hash: sha256 (hex) of the content. facts: JSON-ready counts for `scaling data stats`.
     entropy_rate: of the endless process. row_entropy: mean entropy of the T targets of a row given
     the row so far, the least loss that any model can reach. entropy_bounds: a certain interval
     around entropy_rate, or the same number twice. warnings: what a reader of a record of a run on
@@ -58,7 +58,7 @@ class OpenSource:
     train: Rows
     validation: Rows
     vocab_size: int
-    manifest: str
+    content_hash: str
     decode: Callable[[np.ndarray], str]
     facts: dict[str, Any]
     entropy_rate: float | None = None

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator
 from pathlib import Path
 
-from scaling.config import DataConfig, spec
+from scaling.config import DataConfig, option
 from scaling.data.cache import key_of_files
 from scaling.data.documents import Document, build_corpus, open_documents
 from scaling.data.encoders import NEW, ByteEncoder, Encoder, TokenizerEncoder
@@ -24,17 +24,17 @@ class Text:
     moved or renamed. Exact duplicates are dropped; what is held out is never trained on.
     """
 
-    paths: tuple[str, ...] = spec((), "files or globs: text, JSON (lines), Parquet; .gz .zst .xz")
-    validation: tuple[str, ...] = spec((), "files or globs held out; empty: a share of `paths`")
-    field: str = spec("text", "the JSON field or Parquet column with the text; a.b is b inside a")
-    delimiter: str = spec("", "text between documents in a plain file; empty: a file is one")
-    format: str = spec("auto", "by content and name, or this", choices=("auto", *FORMATS))
-    encoding: str = spec("utf-8", "of text without a byte-order mark (utf-16-le, latin-1, ...)")
-    tokenizer: str = spec("", "a Hugging Face tokenizers JSON file; empty: bytes")
-    separator: str = spec(
+    paths: tuple[str, ...] = option((), "files or globs: text, JSON (lines), Parquet; .gz .zst .xz")
+    validation: tuple[str, ...] = option((), "files or globs held out; empty: a share of `paths`")
+    field: str = option("text", "the JSON field or Parquet column with the text; a.b is b inside a")
+    delimiter: str = option("", "text between documents in a plain file; empty: a file is one")
+    format: str = option("auto", "by content and name, or this", choices=("auto", *FORMATS))
+    encoding: str = option("utf-8", "of text without a byte-order mark (utf-16-le, latin-1, ...)")
+    tokenizer: str = option("", "a Hugging Face tokenizers JSON file; empty: bytes")
+    separator: str = option(
         NEW, "before every document: new (one id more), none, or a token of the tokenizer"
     )
-    on_bad: str = spec(
+    on_bad: str = option(
         "refuse",
         "documents that are not UTF-8, hold NUL bytes, or have no text in `field`",
         choices=("refuse", "skip"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling.config import DataConfig, spec
+from scaling.config import DataConfig, option
 from scaling.data.containers.detect import layout_of
 from scaling.data.containers.layout import Layout
 from scaling.data.containers.raw import DTYPES
@@ -44,15 +44,17 @@ class Tokens:
     decides its split; with neither, the end of every file is held out.
     """
 
-    paths: tuple[str, ...] = spec((), "token files or globs (*.bin)")
-    validation: tuple[str, ...] = spec((), "token files held out; empty: a share of `paths`")
-    dtype: str = spec(
+    paths: tuple[str, ...] = option((), "token files or globs (*.bin)")
+    validation: tuple[str, ...] = option((), "token files held out; empty: a share of `paths`")
+    dtype: str = option(
         "auto",
         "integer type of raw files; auto: uint16, refused where the bytes speak against it",
         choices=("auto", *DTYPES),
     )
-    vocab_size: int | None = spec(None, "ids are below this (None: largest id + 1)", low=1)
-    separator: int | None = spec(None, "the token between documents (such as <|endoftext|>)", low=0)
+    vocab_size: int | None = option(None, "ids are below this (None: largest id + 1)", low=1)
+    separator: int | None = option(
+        None, "the token between documents (such as <|endoftext|>)", low=0
+    )
 
     def open(self, data: DataConfig, *, seed: int, cache: Path) -> OpenSource:
         """Raises UserError for files of odd length, truncated ones, those that are likely of
@@ -63,7 +65,7 @@ class Tokens:
                 f"data.tokens.separator={self.separator} is not below vocab_size={limit}"
             )
         files = _read(self, self.paths, "data.tokens.paths", cache, once=not self.validation)
-        manifest, largest = files.manifest, files.largest
+        content_hash, largest = files.content_hash, files.largest
         facts = {"files": files.facts[:MOST_FILES]}
         if not self.validation:
             parts = split(files.corpus, data.val_fraction, data.seed)
@@ -71,7 +73,9 @@ class Tokens:
             held_out = _read(self, self.validation, "data.tokens.validation", cache, once=False)
             shared = same_tokens(files.corpus, held_out.corpus)
             parts = apart(files.corpus, held_out.corpus, shared, "tokens")
-            manifest = hashlib.sha256(f"{manifest} {held_out.manifest}".encode()).hexdigest()
+            content_hash = hashlib.sha256(
+                f"{content_hash} {held_out.content_hash}".encode()
+            ).hexdigest()
             largest = max(largest, held_out.largest)
             facts["validation"] = {"files": held_out.facts[:MOST_FILES]}
             files.warnings.extend(held_out.warnings)
@@ -80,7 +84,7 @@ class Tokens:
             parts.train,
             parts.validation,
             vocab_size=self.vocab_size or largest + 1,
-            manifest=manifest,
+            content_hash=content_hash,
             decode=show_ids,
             facts={"largest_id": largest, **facts, **parts.facts},
             warnings=(*files.warnings, *parts.warnings),
@@ -90,7 +94,7 @@ class Tokens:
 @dataclasses.dataclass(frozen=True)
 class _Files:
     corpus: Corpus
-    manifest: str
+    content_hash: str
     largest: int
     facts: list[dict[str, Any]]
     warnings: list[str]

@@ -9,8 +9,8 @@ import dataclasses
 import numpy as np
 
 from scaling.config import DataConfig
-from scaling.data.episodes import open_episodes
 from scaling.data.source import OpenSource
+from scaling.data.worlds.episodes import open_episodes
 
 MAX_EDGES = 1 << 22
 """Largest S * O: 64 MB of tables."""

@@ -1,15 +1,14 @@
-"""Causal attention behind one function; a new kernel is one branch here.
+"""Attention behind one function; a new kernel is one branch here.
 
 Dimensions: B rows, H heads, T query positions, S key positions, K head size. Heads come before
 positions so that the two matrix products are plain batched products over contiguous (T, K) blocks,
 which is what XLA on CPU is fast at.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 
+from scaling.models import cpu
 from scaling.sharding import spec
 
 # Stretches of queries of the "blocked" kernel: at most so many, and none shorter than this.
@@ -25,12 +24,14 @@ def attend(
     *,
     scale: float,
     segments_BT: jax.Array | None = None,
+    visibility: str = "causal",
     mask_BTS: jax.Array | None = None,
     kernel: str = "auto",
 ) -> jax.Array:
-    """softmax(scale q k^T + causal mask) v, shape (B, H, T, K).
+    """softmax(scale q k^T + mask) v, shape (B, H, T, K).
 
-    With `segments_BT` a position sees only its own segment. `mask_BTS` (bool: query t may see key
+    visibility: "causal", nothing after itself, or "full", the whole row. With `segments_BT` a
+    position sees only its own segment. `mask_BTS` (bool: query t may see key
     s) replaces the causal mask, for keys out of a cache; it always takes "xla". `kernel`: "xla"
     anywhere; "blocked", the same in stretches of queries, without most of what the mask throws
     away; "cudnn" on NVIDIA GPUs in bfloat16; "auto" takes cudnn where it can, and blocked on CPU.
@@ -40,12 +41,14 @@ def attend(
         return _attend_masked(q_BHTK, k_BHSK, v_BHSK, scale, mask_BTS[:, None])
     if kernel == "auto":
         kernel = _choose(jax.default_backend(), q_BHTK.dtype)
+    causal = visibility == "causal"
+    assert causal or visibility == "full", visibility
     if kernel == "cudnn":
-        return _attend_cudnn(q_BHTK, k_BHSK, v_BHSK, scale, segments_BT)
+        return _attend_cudnn(q_BHTK, k_BHSK, v_BHSK, scale, segments_BT, causal)
     stretches = min(MOST_STRETCHES, T // LEAST_STRETCH)
-    if kernel == "blocked" and T == S and stretches and T % stretches == 0:
+    if kernel == "blocked" and causal and T == S and stretches and T % stretches == 0:
         return _attend_blocked(q_BHTK, k_BHSK, v_BHSK, scale, segments_BT, stretches)
-    return _attend_xla(q_BHTK, k_BHSK, v_BHSK, scale, segments_BT)
+    return _attend_xla(q_BHTK, k_BHSK, v_BHSK, scale, segments_BT, causal)
 
 
 def _choose(backend: str, dtype: jnp.dtype) -> str:
@@ -65,63 +68,35 @@ def _attend_blocked(q, k, v, scale, segments_BT, stretches):
     for end in range(step, q.shape[2] + 1, step):
         rows = None if segments_BT is None else segments_BT[:, :end]
         queries = q[:, :, end - step : end]
-        outs.append(_attend_xla(queries, k[:, :, :end], v[:, :, :end], scale, rows))
+        outs.append(_attend_xla(queries, k[:, :, :end], v[:, :, :end], scale, rows, True))
     return jnp.concatenate(outs, axis=2)
 
 
-def _attend_xla(q, k, v, scale, segments_BT):
+def _attend_xla(q, k, v, scale, segments_BT, causal):
     T, S = q.shape[2], k.shape[2]
     # The queries are the last T of S positions.
-    mask = jnp.tril(jnp.ones((T, S), bool), S - T)
+    mask = jnp.ones((T, S), bool)
+    mask = jnp.tril(mask, S - T) if causal else mask
     if segments_BT is not None:
         same = segments_BT[:, None, -T:, None] == segments_BT[:, None, None, :]
         mask = mask & same
     return _attend_masked(q, k, v, scale, mask)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _attend_masked(q, k, v, scale, mask):
-    return _attend_forward(q, k, v, scale, mask)[0]
+    if cpu.on():
+        return cpu.attended(_weighted, q, k, v, scale, mask)
+    return _weighted(q, k, v, scale, mask)[0]
 
 
-def _attend_forward(q, k, v, scale, mask):
+def _weighted(q, k, v, scale, mask):
+    """(out, exp, total): softmax(logits) v, the exponentials, and their sums over keys."""
     # Dividing by the sums after the product costs T*K divisions instead of T*S.
     logits = _logits(q, k, scale, mask)
-    exp = jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True))
+    exp = jnp.exp(logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True)))
     total = jnp.sum(exp, axis=-1, keepdims=True)
     out = jnp.einsum("bhts,bhsk->bhtk", exp.astype(v.dtype), v, preferred_element_type=jnp.float32)
-    out = (out / total).astype(v.dtype)
-    return out, (q, k, v, exp, total, out)
-
-
-def _attend_backward(scale, residuals, g):
-    """The gradient as jax would write it, but for two things: sum_s w_ts dw_ts is taken as
-    sum_k g_tk out_tk (Dao et al. 2022), and what is summed over queries is put as XLA likes it.
-    Together 4 % of the CPU time of a step at 4 layers of width 128."""
-    q, k, v, exp, total, out = residuals
-    g = g.astype(jnp.float32) / total
-    mean = jnp.sum(g * out.astype(jnp.float32), axis=-1, keepdims=True)
-    g = g.astype(v.dtype)
-    d_exp = jnp.einsum("bhtk,bhsk->bhts", g, v, preferred_element_type=jnp.float32)
-    d_logits = (exp * (d_exp - mean)).astype(k.dtype)
-    dq = jnp.einsum("bhts,bhsk->bhtk", d_logits, k) * scale
-    dk = _sum_over_queries(d_logits, q * scale)
-    dv = _sum_over_queries(exp.astype(v.dtype), g)
-    return dq, dk, dv, None
-
-
-_attend_masked.defvjp(_attend_forward, _attend_backward)
-
-
-def _sum_over_queries(w_BHTS, x_BHTK):
-    """sum_t w[t, s] x[t, k], (B, H, S, K)."""
-    if jax.default_backend() != "cpu":
-        return jnp.einsum("bhts,bhtk->bhsk", w_BHTS, x_BHTK)
-    # The fast products of XLA on CPU sum over the last dimension of their left side. The barriers
-    # keep it from folding the transposes, of the narrow operand and result, into the product.
-    columns = jax.lax.optimization_barrier(jnp.swapaxes(x_BHTK, 2, 3))
-    sums = jnp.einsum("bhkt,bhts->bhks", columns, w_BHTS)
-    return jnp.swapaxes(jax.lax.optimization_barrier(sums), 2, 3)
+    return (out / total).astype(v.dtype), exp, total
 
 
 def attention_weights(q_BHTK: jax.Array, k_BHTK: jax.Array, *, scale: float) -> jax.Array:
@@ -136,7 +111,7 @@ def _logits(q, k, scale, mask):
     return jnp.where(mask, logits, jnp.finfo(jnp.float32).min)
 
 
-def _attend_cudnn(q, k, v, scale, segments_BT):
+def _attend_cudnn(q, k, v, scale, segments_BT, causal):
     """cuDNN wants (B, T, H, K) and knows nothing of explicit axes, so each device runs it alone."""
 
     def local(q, k, v, segments):
@@ -150,7 +125,7 @@ def _attend_cudnn(q, k, v, scale, segments_BT):
             to_bthk(v),
             scale=scale,
             mask=mask,
-            is_causal=True,
+            is_causal=causal,
             implementation="cudnn",
         )
         return out.transpose(0, 2, 1, 3)

@@ -11,7 +11,8 @@ from typing import Any
 import jax
 from flax import nnx
 
-ROLES = ("embedding", "position", "attention", "mlp", "norm", "head")
+ROLES = ("embedding", "position", "attention", "mlp", "recurrent", "norm", "bias", "head")
+HIDDEN = ("attention", "mlp", "recurrent")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +33,8 @@ class ParamInfo:
 
     @property
     def is_hidden(self) -> bool:
-        """True for matrices whose two sides both grow with width: attention and MLP."""
-        return self.is_matrix and self.role in ("attention", "mlp")
+        """True for matrices whose two sides both grow with width."""
+        return self.is_matrix and self.role in HIDDEN
 
 
 def param(value: jax.Array, axes: tuple[str | None, ...], role: str) -> nnx.Param:

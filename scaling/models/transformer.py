@@ -6,22 +6,142 @@ along a leading axis: one set of arrays whatever the depth.
 """
 
 import dataclasses
-import functools
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from scaling.config import ModelConfig
-from scaling.models import layers
-from scaling.models.attention import attend, attention_weights
-from scaling.models.params import param
-from scaling.optim import mup
-from scaling.sharding import constrain, gather, spec
+from scaling.config import ModelConfig, option
+from scaling.errors import UserError
+from scaling.models import cpu, layers, mup
+from scaling.models.base import (
+    Architecture,
+    Grows,
+    MatrixCost,
+    Mixing,
+    Model,
+    ShowsAttention,
+)
+from scaling.models.blocks import Block, matrix
+from scaling.sharding import constrain, gather, spec, ways
 
-# Up to this depth an unrolled stack compiles fast enough to be worth its speed on CPU, where
-# a scan over layers costs almost a factor of two (experiments/bench/throughput.py).
-UNROLL_UP_TO = 8
+
+@dataclasses.dataclass(frozen=True)
+class TransformerOptions(Architecture):
+    """A pre-norm transformer. D width, L layers, H query heads, G key/value heads, K head size, F
+    hidden size of the MLP. None means "derive it"."""
+
+    visibilities: ClassVar[tuple[str, ...]] = ("causal", "full")
+
+    n_heads: int = option(4, "query heads", low=1)
+    n_kv_heads: int | None = option(None, "key/value heads (None: n_heads; 1: MQA)", low=1)
+    head_size: int | None = option(None, "size of a head (None: width / n_heads)", low=1)
+    mlp_ratio: float = option(4.0, "MLP hidden size over width", low=0.01, high=1000.0)
+    norm: str = option("rmsnorm", "normalisation", choices=("rmsnorm", "layernorm"))
+    norm_eps: float = option(
+        1e-6, "added to the mean square under a norm's root", low=1e-20, high=1.0
+    )
+    activation: str = option("gelu", "MLP non-linearity", choices=("gelu", "swiglu", "relu2"))
+    position: str = option(
+        "rope", "position code", choices=("rope", "learned", "sinusoidal", "none")
+    )
+    rope_theta: float = option(10_000.0, "RoPE base wavelength", low=1.0)
+    qk_norm: bool = option(False, "normalise queries and keys per head (learned gain)")
+    zero_init_out: bool = option(False, "zero-initialise the output projections of every block")
+    layers: str = option(
+        "auto",
+        "scan the stack, unroll it, or choose by depth and backend",
+        choices=("auto", "scan", "unroll"),
+    )
+    remat: str = option(
+        "none", "what the backward pass recomputes", choices=("none", "dots", "block")
+    )
+    attention: str = option("auto", "attention kernel", choices=("auto", "xla", "blocked", "cudnn"))
+
+    def heads(self, model: ModelConfig) -> tuple[int, int, int]:
+        """(H, G, K) with every "derive it" resolved."""
+        size = self.head_size or model.width // self.n_heads
+        return self.n_heads, self.n_kv_heads or self.n_heads, size
+
+    def hidden(self, model: ModelConfig) -> int:
+        """F."""
+        return round(self.mlp_ratio * model.width)
+
+    def check(self, model: ModelConfig) -> None:
+        width, heads = f"model.width={model.width}", f"model.transformer.n_heads={self.n_heads}"
+        if self.head_size is None and model.width % self.n_heads:
+            raise UserError(f"{width} is not a multiple of {heads}")
+        H, G, K = self.heads(model)
+        if self.position == "rope" and K % 2:
+            derived = "" if self.head_size else f" ({width} / {heads})"
+            raise UserError(
+                f"RoPE needs an even head size; model.transformer.head_size is {K}{derived}"
+            )
+        if H % G:
+            raise UserError(f"{heads} is not a multiple of model.transformer.n_kv_heads={G}")
+        if self.attention == "cudnn" and model.dtype != "bfloat16":
+            raise UserError(
+                "model.transformer.attention='cudnn' computes in bfloat16 only; set model.dtype"
+            )
+        if self.hidden(model) < 1:
+            raise UserError(
+                f"model.transformer.mlp_ratio={self.mlp_ratio} gives an empty MLP at {width}"
+            )
+
+    def check_backend(self, backend: str) -> None:
+        if self.attention == "cudnn" and backend != "gpu":
+            raise UserError(
+                f"model.transformer.attention='cudnn' needs a GPU, this is {backend}; 'auto' takes "
+                "the best there is, and 'xla' gives an upper bound of the memory"
+            )
+
+    def build(self, model: ModelConfig, *, vocab_size: int, seq_len: int, rngs: nnx.Rngs):
+        return Transformer(model, vocab_size=vocab_size, seq_len=seq_len, rngs=rngs)
+
+    def split_sizes(self, model: ModelConfig) -> list[tuple[str, str, int]]:
+        return [
+            ("heads", "model.transformer.n_heads", self.n_heads),
+            ("mlp", "MLP hidden size", self.hidden(model)),
+            ("embed", "model.width", model.width),
+        ]
+
+    def widest(self, model: ModelConfig) -> int:
+        return self.hidden(model)
+
+    def sizes_in_words(self, model: ModelConfig) -> str:
+        own = f"n_heads={self.n_heads}, head_size={self.head_size}, mlp_ratio={self.mlp_ratio:g}"
+        return f"{super().sizes_in_words(model)}, model.transformer: {own}"
+
+    def mixing(self, model: ModelConfig, seq_len: int) -> Mixing:
+        """Logits and weighted sum: two products of T x K per head and query. Half of the square is
+        masked, as Dao 2023 (arXiv 2307.08691, section 4.1) counts; the entries on and below the
+        diagonal are (T + 1) / 2T of it."""
+        H, _, K = self.heads(model)
+        products = 2.0 * model.depth * 2 * seq_len * K * H
+        return Mixing(products, products / 2, 3.0 * model.depth * seq_len * H)
+
+    def unrolled(self, seq_len: int) -> "TransformerOptions":
+        return dataclasses.replace(self, layers="unroll", attention="xla")
+
+    def param_counts(self, model: ModelConfig, vocab_size: int, seq_len: int) -> dict[str, int]:
+        """In closed form. A tied head has none of its own. Norms have a gain and no bias."""
+        H, G, K = self.heads(model)
+        D, L = model.width, model.depth
+        mlp_matrices = 3 if self.activation == "swiglu" else 2
+        return {
+            "embedding": vocab_size * D,
+            "position": seq_len * D if self.position == "learned" else 0,
+            "attention": L * 2 * D * K * (H + G),
+            "mlp": L * mlp_matrices * D * self.hidden(model),
+            "norm": L * (2 * D + (2 * K if self.qk_norm else 0)) + D,
+            "head": 0 if model.tied else D * vocab_size,
+        }
+
+    def matrix_cost(self, model: ModelConfig, vocab_size: int, seq_len: int) -> MatrixCost:
+        counts = self.param_counts(model, vocab_size, seq_len)
+        D = model.width
+        return MatrixCost(counts["attention"] + counts["mlp"] + D * vocab_size, vocab_size * D)
 
 
 def _all_but_gathered(primitive, *_, **__) -> bool:
@@ -43,127 +163,6 @@ _POLICIES = {
 }
 
 
-class Attention(nnx.Module):
-    """Multi-head, grouped-query or multi-query causal self-attention."""
-
-    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        D, self.config = config.width, config
-        self.n_heads = config.n_heads
-        self.n_kv_heads = config.n_kv_heads or config.n_heads
-        self.head_size = config.head_size or D // config.n_heads
-        kv_axis = "heads" if self.n_kv_heads == self.n_heads else "kv_heads"
-        q_size, kv_size = self.n_heads * self.head_size, self.n_kv_heads * self.head_size
-        new = functools.partial(_matrix, config, role="attention", rngs=rngs)
-        self.query = new((D, q_size), ("embed", "heads"))
-        self.key = new((D, kv_size), ("embed", kv_axis))
-        self.value = new((D, kv_size), ("embed", kv_axis))
-        self.out = new((q_size, D), ("heads", "embed"), zero=config.zero_init_out)
-        if config.qk_norm:
-            self.query_norm = layers.Norm(self.head_size, "rmsnorm", config.norm_eps)
-            self.key_norm = layers.Norm(self.head_size, "rmsnorm", config.norm_eps)
-
-    def __call__(self, x_BTD, rope_table, segments_BT):
-        q, k, v = self._projected(x_BTD, rope_table)
-        return self._attended(q, k, v, segments_BT=segments_BT)
-
-    def extend(self, x_BTD, rope_table, mask_BTS, key_BGSK, value_BGSK, start):
-        """Attention of T new positions to a cache of S, into which they go at `start`.
-
-        Returns (output, keys, values).
-        """
-        q, k, v = self._projected(x_BTD, rope_table)
-        keys = jax.lax.dynamic_update_slice_in_dim(key_BGSK, k, start, axis=2)
-        values = jax.lax.dynamic_update_slice_in_dim(value_BGSK, v, start, axis=2)
-        return self._attended(q, keys, values, mask_BTS=mask_BTS), keys, values
-
-    def weights(self, x_BTD, rope_table):
-        """Who looks where: (B, H, T, T) float32, rows sum to 1."""
-        q, k, _ = self._projected(x_BTD, rope_table)
-        scale = mup.attention_scale(self.config)
-        return attention_weights(q, self._repeat(k), scale=scale)
-
-    def _projected(self, x_BTD, rope_table):
-        """Queries (B, H, T, K), keys and values (B, G, T, K)."""
-        q, k, v = layers.dense_many(x_BTD, self.query, self.key, self.value)
-        q = self._split(q, self.n_heads)
-        k, v = self._split(k, self.n_kv_heads), self._split(v, self.n_kv_heads)
-        if self.config.qk_norm:
-            q, k = self.query_norm(q), self.key_norm(k)
-        if rope_table is not None:
-            q, k = layers.rope(q, *rope_table), layers.rope(k, *rope_table)
-        return q, k, v
-
-    def _attended(self, q, k, v, **masks):
-        cfg = self.config
-        scale = mup.attention_scale(cfg)
-        k, v = self._repeat(k), self._repeat(v)
-        out = attend(q, k, v, scale=scale, kernel=cfg.attention, **masks)
-        B, H, T, K = out.shape
-        out = jnp.swapaxes(out, 1, 2).reshape(
-            B, T, H * K, out_sharding=spec("batch", "seq", "heads")
-        )
-        return layers.dense(out, self.out, "batch", "seq", "model")
-
-    def _split(self, x_BTE, n_heads):
-        """(B, T, heads * K) -> (B, heads, T, K)."""
-        B, T, _ = x_BTE.shape
-        axis = jax.typeof(x_BTE).sharding.spec[2]
-        split = jax.P(*spec("batch", "seq"), axis, None)
-        return jnp.swapaxes(x_BTE.reshape(B, T, n_heads, self.head_size, out_sharding=split), 1, 2)
-
-    def _repeat(self, x_BGSK):
-        """Key/value heads (B, G, S, K) -> one per query head (B, H, S, K)."""
-        groups = self.n_heads // self.n_kv_heads
-        if groups == 1:
-            return x_BGSK
-        B, G, S, K = x_BGSK.shape
-        wide = jnp.broadcast_to(x_BGSK[:, :, None], (B, G, groups, S, K))
-        return constrain(wide.reshape(B, G * groups, S, K), "batch", "heads", "seq", None)
-
-
-class MLP(nnx.Module):
-    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        D, F = config.width, round(config.mlp_ratio * config.width)
-        new = functools.partial(_matrix, config, role="mlp", rngs=rngs)
-        self.kind = config.activation
-        self.up = new((D, F), ("embed", "mlp"))
-        if config.activation == "swiglu":
-            self.gate = new((D, F), ("embed", "mlp"))
-        self.down = new((F, D), ("mlp", "embed"), zero=config.zero_init_out)
-
-    def __call__(self, x_BTD):
-        if self.kind == "swiglu":
-            gate, up = layers.dense_many(x_BTD, self.gate, self.up)
-            hidden = layers.swiglu(gate, up)
-        else:
-            hidden = layers.dense(x_BTD, self.up, "batch", "seq", "mlp")
-            hidden = layers.activation(self.kind, hidden)
-        return layers.dense(hidden, self.down, "batch", "seq", "model")
-
-
-class Block(nnx.Module):
-    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        self.attention_norm = layers.Norm(config.width, config.norm, config.norm_eps)
-        self.attention = Attention(config, rngs=rngs)
-        self.mlp_norm = layers.Norm(config.width, config.norm, config.norm_eps)
-        self.mlp = MLP(config, rngs=rngs)
-        self.residual_scale = mup.residual_scale(config)
-
-    def __call__(self, x_BTD, rope_table, segments_BT):
-        attended = self.attention(self.attention_norm(x_BTD), rope_table, segments_BT)
-        return self._residual(x_BTD, attended)
-
-    def extend(self, x_BTD, *rest):
-        """(output, keys, values); see `Attention.extend`."""
-        attended, keys, values = self.attention.extend(self.attention_norm(x_BTD), *rest)
-        return self._residual(x_BTD, attended), keys, values
-
-    def _residual(self, x_BTD, attended_BTD):
-        s = self.residual_scale
-        x_BTD = x_BTD + s * attended_BTD
-        return x_BTD + s * self.mlp(self.mlp_norm(x_BTD))
-
-
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Cache:
@@ -176,63 +175,49 @@ class Cache:
     used: jax.Array
 
 
-class Transformer(nnx.Module):
+class Transformer(Model, Grows, ShowsAttention):
     """tokens (B, T) -> logits (B, T, V). Static fields hold the config; arrays are parameters."""
 
     def __init__(self, config: ModelConfig, *, vocab_size: int, seq_len: int, rngs: nnx.Rngs):
         self.config, self.vocab_size = config, vocab_size
         D, V = config.width, vocab_size
-        self.embedding = _matrix(config, (V, D), ("vocab", "embed"), role="embedding", rngs=rngs)
-        if config.position == "learned":
+        self.embedding = matrix(config, (V, D), ("vocab", "embed"), role="embedding", rngs=rngs)
+        if config.options.position == "learned":
             shape = (seq_len, D)
-            self.position = _matrix(config, shape, (None, "embed"), role="position", rngs=rngs)
+            self.position = matrix(config, shape, (None, "embed"), role="position", rngs=rngs)
         keys = jax.random.split(rngs.params(), config.depth)
         self.blocks = jax.vmap(lambda key: Block(config, rngs=nnx.Rngs(params=key)))(keys)
-        self.final_norm = layers.Norm(D, config.norm, config.norm_eps)
+        self.final_norm = layers.Norm(D, config.options.norm, config.options.norm_eps)
         if not config.tied:
-            self.head = _matrix(config, (D, V), ("embed", "vocab"), role="head", rngs=rngs)
+            self.head = matrix(config, (D, V), ("embed", "vocab"), role="head", rngs=rngs)
 
-    def __call__(
-        self,
-        tokens_BT: jax.Array,
-        segments_BT: jax.Array | None = None,
-        positions_BT: jax.Array | None = None,
-    ) -> jax.Array:
-        """Float32 logits (B, T, V). `positions_BT` defaults to 0..T-1 in every row."""
+    def __call__(self, tokens_BT, segments_BT=None, positions_BT=None, *, visibility="causal"):
         positions = jnp.arange(tokens_BT.shape[1]) if positions_BT is None else positions_BT
         x_BTD = self._embed(tokens_BT, positions)
-        x_BTD = self._stack(x_BTD, self._rope_table(positions), segments_BT)
+        masks = {"segments_BT": segments_BT, "visibility": visibility}
+        x_BTD = self._stack(x_BTD, self._rope_table(positions), masks)
         return self._logits(self.final_norm(x_BTD))
 
-    def attention_weights(self, tokens_BT: jax.Array) -> jax.Array:
-        """(L, B, H, T, T) float32: weight of key s for query t in every head, for looking at."""
+    def attention_weights(self, tokens_BT):
         positions = jnp.arange(tokens_BT.shape[1])
         rope_table = self._rope_table(positions)
 
         def layer(x, block):
             weights = block.attention.weights(block.attention_norm(x), rope_table)
-            return block(x, rope_table, None), weights
+            return block(x, rope_table), weights
 
         return jax.lax.scan(layer, self._embed(tokens_BT, positions), self.blocks)[1]
 
-    def new_cache(self, batch: int, size: int) -> Cache:
-        """An empty cache for `batch` rows of at most `size` places."""
+    def new_cache(self, batch, size):
         cfg = self.config
-        heads, head_size = cfg.n_kv_heads or cfg.n_heads, cfg.head_size or cfg.width // cfg.n_heads
-        kv_axis = "heads" if heads == cfg.n_heads else "kv_heads"
-        zeros = jnp.zeros((cfg.depth, batch, heads, size, head_size), cfg.dtype)
+        H, G, K = cfg.options.heads(cfg)
+        kv_axis = "heads" if G == H else "kv_heads"
+        zeros = jnp.zeros((cfg.depth, batch, G, size, K), cfg.dtype)
         zeros = constrain(zeros, None, "batch", kv_axis, "seq", None)
         valid = constrain(jnp.zeros((batch, size), bool), "batch", "seq")
         return Cache(zeros, zeros, valid, jnp.zeros((), jnp.int32))
 
-    def extend(
-        self, tokens_BT: jax.Array, is_token_BT: jax.Array, cache: Cache
-    ) -> tuple[jax.Array, Cache]:
-        """Logits (B, T, V) of T more places and the cache with them; `is_token` is False at pads.
-
-        Equal to a full forward over each row's tokens without its pads. The caller sees to it that
-        the cache has T places left.
-        """
+    def extend(self, tokens_BT, is_token_BT, cache):
         T, S = tokens_BT.shape[1], cache.valid.shape[1]
         before = jnp.sum(cache.valid, axis=1, keepdims=True, dtype=jnp.int32)
         seen = before + jnp.cumsum(is_token_BT, axis=1, dtype=jnp.int32)
@@ -254,36 +239,36 @@ class Transformer(nnx.Module):
 
     def _rope_table(self, positions):
         """cos and sin, (1 or B, 1, T, K/2): with a heads axis to broadcast over; None without."""
-        cfg = self.config
-        if cfg.position != "rope":
+        own = self.config.options
+        if own.position != "rope":
             return None
-        head_size = cfg.head_size or cfg.width // cfg.n_heads
-        tables = layers.rope_table(positions, head_size, cfg.rope_theta)
+        head_size = own.heads(self.config)[2]
+        tables = layers.rope_table(positions, head_size, own.rope_theta)
         return tuple(t[None, None] if t.ndim == 2 else t[:, None] for t in tables)
 
     def _embed(self, tokens_BT, positions):
         table = gather(self.embedding[...], "vocab", "embed")
         x_BTD = table.at[tokens_BT].get(out_sharding=spec("batch", "seq", "model"))
-        if self.config.position == "learned":
+        if self.config.options.position == "learned":
             places = gather(self.position[...], None, "embed")
             x_BTD = x_BTD + places.at[positions].get(out_sharding=_like(positions))
-        elif self.config.position == "sinusoidal":
+        elif self.config.options.position == "sinusoidal":
             x_BTD = x_BTD + layers.sinusoids(positions, self.config.width)
         return x_BTD.astype(self.config.dtype)
 
-    def _stack(self, x_BTD, rope_table, segments_BT):
-        cfg = self.config
+    def _stack(self, x_BTD, rope_table, masks):
+        cfg, own = self.config, self.config.options
 
         def layer(x, block):
-            return block(x, rope_table, segments_BT), None
+            return block(x, rope_table, **masks), None
 
         # XLA merges a recomputation in an unrolled stack with the original, so whatever is to be
         # computed again going backwards (remat, gathered weights) wants a scan.
-        fsdp = jax.sharding.get_abstract_mesh().shape["fsdp"] > 1
-        shallow = cfg.depth <= UNROLL_UP_TO and cfg.remat == "none" and not fsdp
-        unroll = cfg.layers == "unroll" or (cfg.layers == "auto" and shallow)
-        policy = _POLICIES[cfg.remat]
-        if policy is None and fsdp and not unroll:
+        gathered = ways("embed") > 1
+        shallow = cfg.depth <= cpu.UNROLL_UP_TO and own.remat == "none" and not gathered
+        unroll = own.layers == "unroll" or (own.layers == "auto" and shallow)
+        policy = _POLICIES[own.remat]
+        if policy is None and gathered and not unroll:
             policy = _all_but_gathered
         if policy is not None:
             layer = jax.checkpoint(layer, policy=policy, prevent_cse=unroll)
@@ -291,10 +276,7 @@ class Transformer(nnx.Module):
 
     def _logits(self, x_BTD):
         if self.config.tied:
-            table = gather(self.embedding[...], "vocab", "embed").astype(x_BTD.dtype)
-            logits = jnp.einsum(
-                "btd,vd->btv", x_BTD, table, out_sharding=spec("batch", "seq", "vocab")
-            )
+            logits = layers.tied_head(x_BTD, self.embedding)
         else:
             logits = layers.dense(x_BTD, self.head, "batch", "seq", "vocab")
         logits = logits.astype(jnp.float32) * mup.logit_scale(self.config)
@@ -303,11 +285,3 @@ class Transformer(nnx.Module):
 
 def _like(positions):
     return spec("seq", "model") if positions.ndim == 1 else spec("batch", "seq", "model")
-
-
-def _matrix(config, shape, axes, *, role, rngs, zero=False):
-    """A normal matrix with the parametrisation's standard deviation, or zeros."""
-    if zero:
-        return param(jnp.zeros(shape), axes, role)
-    std = mup.init_std(config, role, fan_in=shape[0])
-    return param(std * jax.random.normal(rngs.params(), shape), axes, role)

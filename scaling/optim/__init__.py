@@ -5,5 +5,5 @@ An optimiser is a frozen dataclass of options with two methods, and one line in
 
     build(infos) -> optax.GradientTransformation   the direction: no learning rate, no decay; one
                                                    with extra arguments is told the rate as `lr`
-    step_kind(info) -> str                         how large its step is (scaling.optim.mup)
+    step_kind(info) -> str                         how large its step is (scaling.models.mup)
 """

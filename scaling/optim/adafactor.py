@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from scaling.config import spec
+from scaling.config import option
 from scaling.models.params import ParamInfo
 
 
@@ -41,14 +41,16 @@ class Adafactor:
     the last one of a schedule with `final` 0, changes nothing.
     """
 
-    decay_rate: float = spec(0.8, "c in beta2 at step t, 1 - t^-c (section 7.2)", low=0.0, high=1.0)
-    factor_from: int = spec(128, "factor matrices whose two largest sides reach this", low=2)
-    clip_rms: float = spec(1.0, "largest RMS of an update (section 6); 0 is off", low=0.0)
-    momentum: float = spec(0.0, "decay of the first moment; 0 keeps none", low=0.0, high=0.999999)
-    parameter_scale: bool = spec(
+    decay_rate: float = option(
+        0.8, "c in beta2 at step t, 1 - t^-c (section 7.2)", low=0.0, high=1.0
+    )
+    factor_from: int = option(128, "factor matrices whose two largest sides reach this", low=2)
+    clip_rms: float = option(1.0, "largest RMS of an update (section 6); 0 is off", low=0.0)
+    momentum: float = option(0.0, "decay of the first moment; 0 keeps none", low=0.0, high=0.999999)
+    parameter_scale: bool = option(
         False, "steps relative to the RMS of the parameter (section 8); lowers a good peak_lr"
     )
-    min_scale: float = spec(1e-3, "least RMS a parameter is taken to have", low=0.0, high=1.0)
+    min_scale: float = option(1e-3, "least RMS a parameter is taken to have", low=0.0, high=1.0)
 
     def build(self, infos: Any) -> optax.GradientTransformation:
         parts = [

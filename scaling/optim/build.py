@@ -10,8 +10,8 @@ import jax
 import optax
 
 from scaling.config import ModelConfig, OptimConfig
+from scaling.models.mup import gradient_scale, lr_multiplier
 from scaling.models.params import ParamInfo
-from scaling.optim.mup import gradient_scale, lr_multiplier
 
 
 def make_optimizer(

@@ -5,7 +5,7 @@ from typing import Any
 
 import optax
 
-from scaling.config import spec
+from scaling.config import option
 from scaling.models.params import ParamInfo
 
 
@@ -18,8 +18,8 @@ class Lion:
     differ by more than with other optimisers, though not by more than such entries matter.
     """
 
-    b1: float = spec(0.9, "weight of the momentum in the sign", low=0.0, high=0.999999)
-    b2: float = spec(0.99, "decay of the momentum", low=0.0, high=0.999999)
+    b1: float = option(0.9, "weight of the momentum in the sign", low=0.0, high=0.999999)
+    b2: float = option(0.99, "decay of the momentum", low=0.0, high=0.999999)
 
     def build(self, infos: Any) -> optax.GradientTransformation:
         return optax.scale_by_lion(self.b1, self.b2)

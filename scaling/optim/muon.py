@@ -8,7 +8,7 @@ import jax
 import optax
 from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
-from scaling.config import spec
+from scaling.config import option
 from scaling.models.params import ParamInfo
 
 
@@ -27,17 +27,17 @@ class Muon:
     kept (Liu et al. 2025, arXiv 2502.16982).
     """
 
-    momentum: float = spec(0.95, "decay of the momentum", low=0.0, high=0.999999)
-    nesterov: bool = spec(True, "look ahead by one step")
-    debias: bool = spec(True, "look ahead with Nadam's correction; Jordan's original has none")
-    iterations: int = spec(5, "Newton-Schulz iterations", low=1, high=100)
-    scale: str = spec("spectral", "scaling by shape", choices=("spectral", "rms"))
-    adam_lr: float = spec(
+    momentum: float = option(0.95, "decay of the momentum", low=0.0, high=0.999999)
+    nesterov: bool = option(True, "look ahead by one step")
+    debias: bool = option(True, "look ahead with Nadam's correction; Jordan's original has none")
+    iterations: int = option(5, "Newton-Schulz iterations", low=1, high=100)
+    scale: str = option("spectral", "scaling by shape", choices=("spectral", "rms"))
+    adam_lr: float = option(
         1.0, "learning rate of embeddings, head and gains over Muon's", low=0.0, high=1e6
     )
-    b1: float = spec(0.9, "Adam: decay of the first moment", low=0.0, high=0.999999)
-    b2: float = spec(0.95, "Adam: decay of the second moment", low=0.0, high=0.999999)
-    eps: float = spec(1e-8, "Adam: added to the root of the second moment", low=0.0, high=1.0)
+    b1: float = option(0.9, "Adam: decay of the first moment", low=0.0, high=0.999999)
+    b2: float = option(0.95, "Adam: decay of the second moment", low=0.0, high=0.999999)
+    eps: float = option(1e-8, "Adam: added to the root of the second moment", low=0.0, high=1.0)
 
     def build(self, infos: Any) -> optax.GradientTransformation:
         by_shape = optax.stateless_with_tree_map(lambda u, _: u * self._shape_factor(u.shape))

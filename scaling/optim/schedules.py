@@ -15,10 +15,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from scaling.config import OptimConfig, spec
+from scaling.config import OptimConfig, RunConfig, option
+from scaling.doors.limits import memory_bytes, refuse_beyond
 from scaling.durations import Duration, Rates
 from scaling.errors import UserError
-from scaling.limits import memory_bytes, refuse_beyond
 
 # Of every step while the array is made: two halves, both joined, times the peak, as float32.
 _BYTES_A_STEP = 8 + 8 + 8 + 4
@@ -35,6 +35,17 @@ def learning_rates(optim: OptimConfig, total_steps: int, rates: Rates) -> np.nda
     rise = np.arange(1, warmup + 1) / max(warmup, 1)
     rest = schedule.options.curve(total_steps - warmup, schedule.final, warmup, length)
     return (optim.peak_lr * np.concatenate([rise, rest])).astype(np.float32)
+
+
+def dials(config: RunConfig, total_steps: int, rates: Rates) -> dict[str, np.ndarray]:
+    """Everything that changes from step to step, by name, each float32 [total_steps]: the learning
+    rate "lr" and the objective's own. Raises UserError as `check`."""
+    out = {"lr": learning_rates(config.optim, total_steps, rates)}
+    own = config.objective.options.dials
+    shares = np.arange(total_steps) / max(total_steps - 1, 1)
+    for name in own(0.0):
+        out[name] = np.array([own(share)[name] for share in shares], np.float32)
+    return out
 
 
 def check(optim: OptimConfig, total_steps: int, rates: Rates) -> None:
@@ -139,7 +150,7 @@ class Cosine(Schedule):
 class InverseSqrt(Schedule):
     """1 / sqrt(step), never below `final` (Vaswani et al. 2017, arXiv 1706.03762, eq. 3)."""
 
-    timescale: Duration = spec(
+    timescale: Duration = option(
         Duration(0, "steps"), "steps t in sqrt(t / (t + steps after warm-up)); 0: the warm-up"
     )
 
@@ -156,8 +167,8 @@ class WSD(Schedule):
     or decayed from any point (unless the warm-up is a share of the run).
     """
 
-    decay: Duration = spec(Duration(20, "%"), "length of the decay at the end")
-    shape: str = spec("1-sqrt", "form of the decay", choices=("linear", "cosine", "1-sqrt"))
+    decay: Duration = option(Duration(20, "%"), "length of the decay at the end")
+    shape: str = option("1-sqrt", "form of the decay", choices=("linear", "cosine", "1-sqrt"))
 
     def check(self, n: int, warmup: int, length: Length) -> None:
         decay = length(self.decay, "wsd.decay")

@@ -5,14 +5,14 @@ from typing import Any
 
 import optax
 
-from scaling.config import spec
+from scaling.config import option
 from scaling.models.params import ParamInfo
 
 
 @dataclasses.dataclass(frozen=True)
 class SGD:
-    momentum: float = spec(0.9, "decay of the velocity; 0 is plain SGD", low=0.0, high=0.999999)
-    nesterov: bool = spec(False, "look ahead by one step")
+    momentum: float = option(0.9, "decay of the velocity; 0 is plain SGD", low=0.0, high=0.999999)
+    nesterov: bool = option(False, "look ahead by one step")
 
     def build(self, infos: Any) -> optax.GradientTransformation:
         if not self.momentum:

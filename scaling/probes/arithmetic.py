@@ -4,13 +4,13 @@ import dataclasses
 
 import numpy as np
 
-from scaling.config import spec
-from scaling.data.arithmetic import World, pairs
+from scaling.config import option
 from scaling.data.hashing import bits, key_of
+from scaling.data.worlds.arithmetic import ArithmeticWorld, pairs
 from scaling.errors import UserError
 from scaling.probes.base import Target, check_shots
 from scaling.probes.metrics import answer_metrics
-from scaling.probes.result import ProbeResult, make_group
+from scaling.probes.result import ProbeResult, make_cell
 from scaling.probes.scorer import ScoredModel
 
 
@@ -22,8 +22,8 @@ class ArithmeticProbe:
     after the right ones, which for exact match is the same as a greedy continuation.
     """
 
-    n_items: int = spec(512, "problems of each condition", low=1, high=1_000_000)
-    shots: tuple[int, ...] = spec((0, 1), "worked examples before the problem")
+    n_items: int = option(512, "problems of each condition", low=1, high=1_000_000)
+    shots: tuple[int, ...] = option((0, 1), "worked examples before the problem")
 
     def check(self, target: Target) -> None:
         """Raises UserError when the problems do not fit the row."""
@@ -37,7 +37,7 @@ class ArithmeticProbe:
                 )
 
     def __call__(self, model: ScoredModel, key: int) -> ProbeResult:
-        world: World = model.target.world("arithmetic", "arithmetic")
+        world: ArithmeticWorld = model.target.world("arithmetic", "arithmetic")
         groups = []
         for condition in ("seen", "held_out"):
             for shots in self.shots:
@@ -46,7 +46,7 @@ class ArithmeticProbe:
                     groups.append(self._group(model, world, asked, condition, worked))
         return ProbeResult(tuple(groups))
 
-    def _pairs(self, world: World, condition: str, shots: int, key: int) -> np.ndarray:
+    def _pairs(self, world: ArithmeticWorld, condition: str, shots: int, key: int) -> np.ndarray:
         """(N, shots + 1): examples that training may have shown, and the problem."""
         draws = bits(
             key_of("arithmetic", condition, shots, key), np.arange(self.n_items), shots + 1
@@ -59,7 +59,12 @@ class ArithmeticProbe:
         return asked
 
     def _group(
-        self, model: ScoredModel, world: World, asked: np.ndarray, condition: str, worked: bool
+        self,
+        model: ScoredModel,
+        world: ArithmeticWorld,
+        asked: np.ndarray,
+        condition: str,
+        worked: bool,
     ):
         shots, length = asked.shape[1] - 1, world.length(worked)
         rows = world.compose(asked, worked)
@@ -70,7 +75,7 @@ class ArithmeticProbe:
         gold_NA = rows[:, places + 1]
         right = np.take_along_axis(logp_NAV, gold_NA[..., None], axis=2)[..., 0]
         method = "scratchpad" if worked else "direct"
-        return make_group(
+        return make_cell(
             {"condition": condition, "method": method, "shots": shots},
             answer_metrics(right, logp_NAV.argmax(axis=2), gold_NA),
             chance=10.0 ** -(world.digits + 1),

@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from scaling.config import DataConfig
+from scaling.config import DataConfig, RunConfig
 from scaling.errors import UserError
 from scaling.probes.result import ProbeResult
 
@@ -25,6 +25,17 @@ class Target:
     data: DataConfig
     vocab_size: int
     seq_len: int
+
+    @classmethod
+    def of(cls, config: RunConfig, vocab_size: int) -> "Target":
+        """A run as probes may ask it. vocab_size: of its model. Raises UserError for a model that
+        does not say what comes next, which every probe asks."""
+        if not config.objective.options.next_token:
+            raise UserError(
+                f"a run with objective.name={config.objective.name!r} says nothing of the next "
+                "token, which probes ask for; leave probes out, or train with 'lm'"
+            )
+        return cls(config.data, vocab_size, config.data.seq_len)
 
     def world(self, source: str, probe: str) -> Any:
         """The world of data source `source`, which `probe` needs. Raises UserError."""

@@ -4,12 +4,12 @@ import dataclasses
 
 import numpy as np
 
-from scaling.config import spec
+from scaling.config import option
 from scaling.data.hashing import bits, key_of
 from scaling.errors import UserError
 from scaling.probes.base import Target, check_shots
 from scaling.probes.metrics import answer_metrics, choice_metrics
-from scaling.probes.result import ProbeResult, make_group
+from scaling.probes.result import ProbeResult, make_cell
 from scaling.probes.scorer import ScoredModel
 
 
@@ -22,8 +22,8 @@ class ChainsProbe:
     The smallest says in which phase the model is; kl_bigram 0 is Bayes.
     """
 
-    n_items: int = spec(1024, "chains", low=1, high=1_000_000)
-    shots: tuple[int, ...] = spec((8, 32, 64), "symbols before the predicted one")
+    n_items: int = option(1024, "chains", low=1, high=1_000_000)
+    shots: tuple[int, ...] = option((8, 32, 64), "symbols before the predicted one")
 
     def check(self, target: Target) -> None:
         """Raises UserError when shots do not fit the row."""
@@ -52,7 +52,7 @@ class ChainsProbe:
             values["kl_unigram"] = _divergence(unigram[:, place], logp)
             values["kl_bigram"] = _divergence(bigram[:, place], logp)
             groups.append(
-                make_group(
+                make_cell(
                     {"condition": "chain", "shots": int(place + 1)},
                     values,
                     chance=1 / world.n_symbols,

@@ -4,13 +4,13 @@ import dataclasses
 
 import numpy as np
 
-from scaling.config import spec
-from scaling.data.cipher import CONDITIONS, Episodes, World
+from scaling.config import option
 from scaling.data.hashing import key_of
+from scaling.data.worlds.cipher import CONDITIONS, CipherWorld, Episodes
 from scaling.errors import UserError
 from scaling.probes.base import Target, check_shots
 from scaling.probes.metrics import answer_metrics, choice_metrics
-from scaling.probes.result import Group, ProbeResult, make_group
+from scaling.probes.result import Cell, ProbeResult, make_cell
 from scaling.probes.scorer import ScoredModel
 
 
@@ -27,9 +27,9 @@ class CipherProbe:
     over items of the greatest probability that any answer has, given the shots.
     """
 
-    n_items: int = spec(1024, "documents of each condition", low=1, high=10_000_000)
-    shots: tuple[int, ...] = spec((0, 1, 2, 4, 8, 15), "numbers of examples before the query")
-    queries: int = spec(4, "answers of the exact-match groups", low=1, high=16)
+    n_items: int = option(1024, "documents of each condition", low=1, high=10_000_000)
+    shots: tuple[int, ...] = option((0, 1, 2, 4, 8, 15), "numbers of examples before the query")
+    queries: int = option(4, "answers of the exact-match groups", low=1, high=16)
 
     def check(self, target: Target) -> None:
         """Raises UserError when the run is of another world or its rows are too short."""
@@ -49,7 +49,7 @@ class CipherProbe:
 
     def __call__(self, model: ScoredModel, key: int) -> ProbeResult:
         world = model.target.world("cipher", "cipher")
-        groups: list[Group] = []
+        groups: list[Cell] = []
         for condition in CONDITIONS:
             items = world.episodes(condition, self.n_items, key_of("cipher", condition, key))
             logp_NAV = model.next_token(items.tokens[:, :-1], items.places)
@@ -60,13 +60,13 @@ class CipherProbe:
 
 
 def _one_query(
-    world: World, condition: str, items: Episodes, logp_NAV: np.ndarray, shots: int
-) -> Group:
+    world: CipherWorld, condition: str, items: Episodes, logp_NAV: np.ndarray, shots: int
+) -> Cell:
     V, gold = world.options.n_symbols, items.y[:, shots]
     at_NV = logp_NAV[:, shots]
     values = choice_metrics(at_NV[:, V : 2 * V], gold)
     values |= _answer_metrics(logp_NAV[:, shots : shots + 1], V + gold[:, None])
-    return make_group(
+    return make_cell(
         {"condition": condition, "shots": shots, "queries": 1},
         values,
         chance=1 / V,
@@ -75,11 +75,11 @@ def _one_query(
 
 
 def _many_queries(
-    world: World, condition: str, items: Episodes, logp_NAV: np.ndarray, queries: int
-) -> Group:
+    world: CipherWorld, condition: str, items: Episodes, logp_NAV: np.ndarray, queries: int
+) -> Cell:
     shots = world.n_pairs - queries
     answers = world.options.n_symbols + items.y[:, shots:]
-    return make_group(
+    return make_cell(
         {"condition": condition, "shots": shots, "queries": queries},
         _answer_metrics(logp_NAV[:, shots:], answers),
         chance=world.options.n_symbols ** -float(queries),
@@ -94,7 +94,7 @@ def _answer_metrics(logp_NAV: np.ndarray, gold_NA: np.ndarray) -> dict[str, np.n
 
 
 def best_answer(
-    world: World, condition: str, items: Episodes, shots: int, queries: int
+    world: CipherWorld, condition: str, items: Episodes, shots: int, queries: int
 ) -> np.ndarray:
     """(R,): probability of the most likely answers given the condition and `shots` examples."""
     R = len(items.x)

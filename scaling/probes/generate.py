@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.errors import UserError
+from scaling.models.base import Grows
 from scaling.probes.sampling import GREEDY, Sampling, choose
 from scaling.probes.scorer import ScoredModel, batch_rows, width
 from scaling.sharding import constrain, place, process_rows
@@ -36,7 +37,7 @@ def generate_until(
     Raises UserError for an empty prompt, one that leaves no room for `max_tokens`, or a model
     that has no cache.
     """
-    if not hasattr(model.params, "extend"):
+    if not isinstance(model.params, Grows):
         raise UserError(f"{type(model.params).__name__} has no key-value cache to generate with")
     if max_tokens < 1:
         raise UserError(f"max_tokens={max_tokens} must be at least 1")

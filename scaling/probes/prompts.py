@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from scaling.doors.reading import loads
 from scaling.errors import UserError, unknown
 from scaling.probes.requests import Choice, Tokens
-from scaling.reading import loads
 
 FORMS = ("prefix", "filled", "cloze")
 LABELS = ("gold", "random", "abstract")

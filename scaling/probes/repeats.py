@@ -4,13 +4,13 @@ import dataclasses
 
 import numpy as np
 
-from scaling.config import spec
+from scaling.config import option
 from scaling.data.hashing import bits, key_of
-from scaling.data.repeats import World
+from scaling.data.worlds.repeats import RepeatsWorld
 from scaling.errors import UserError
 from scaling.probes.base import Target
 from scaling.probes.metrics import answer_metrics, choice_metrics
-from scaling.probes.result import Group, ProbeResult, make_group
+from scaling.probes.result import Cell, ProbeResult, make_cell
 from scaling.probes.scorer import ScoredModel
 
 
@@ -24,8 +24,8 @@ class RepeatsProbe:
     of the second showing to the place after their first occurrence (Olsson et al. 2022).
     """
 
-    n_items: int = spec(512, "documents", low=1, high=1_000_000)
-    length: int = spec(8, "symbols in a block", low=2)
+    n_items: int = option(512, "documents", low=1, high=1_000_000)
+    length: int = option(8, "symbols in a block", low=2)
 
     def check(self, target: Target) -> None:
         """Raises UserError when two showings do not fit."""
@@ -37,7 +37,7 @@ class RepeatsProbe:
             )
 
     def __call__(self, model: ScoredModel, key: int) -> ProbeResult:
-        world: World = model.target.world("repeats", "repeats")
+        world: RepeatsWorld = model.target.world("repeats", "repeats")
         rows = self.rows(world, key)
         logp_NAV = model.next_token(rows[:, :-1], np.tile(self._places(), (len(rows), 1)))
         gold_NA = rows[:, self._places() + 1]
@@ -48,7 +48,7 @@ class RepeatsProbe:
         ]
         return ProbeResult((*groups, *self._heads(model, rows)))
 
-    def rows(self, world: World, key: int) -> np.ndarray:
+    def rows(self, world: RepeatsWorld, key: int) -> np.ndarray:
         """(N, 2 L + 2) tokens: BOS, block, SEP, block."""
         draws = bits(key_of("repeats", key), np.arange(self.n_items), self.length)
         symbols = (draws >> np.uint64(33)) % np.uint64(world.options.n_symbols)
@@ -62,13 +62,13 @@ class RepeatsProbe:
         L = self.length
         return np.array([L - 1, *range(L + 2, 2 * L + 1)])
 
-    def _heads(self, model: ScoredModel, rows: np.ndarray) -> list[Group]:
+    def _heads(self, model: ScoredModel, rows: np.ndarray) -> list[Cell]:
         weights = model.attention_to(rows, *self._matches())
         if weights is None:
             return []
         n_layers, n_heads = weights.shape[:2]
         return [
-            make_group(
+            make_cell(
                 {"condition": "head", "layer": layer, "head": head},
                 {"prefix_matching": weights[layer, head]},
                 ceiling_of="prefix_matching",
@@ -84,17 +84,17 @@ class RepeatsProbe:
 
 
 def _symbols(
-    world: World, condition: str, logp_NAV: np.ndarray, gold_NA: np.ndarray, ceiling: float
-) -> Group:
+    world: RepeatsWorld, condition: str, logp_NAV: np.ndarray, gold_NA: np.ndarray, ceiling: float
+) -> Cell:
     V, gold = world.options.n_symbols, gold_NA.reshape(-1)
     flat = logp_NAV.reshape(len(gold), -1)
     values = choice_metrics(flat[:, :V], gold)
     values |= _answers(flat[:, None], gold[:, None])
-    return make_group({"condition": condition}, values, chance=1 / V, ceiling=ceiling)
+    return make_cell({"condition": condition}, values, chance=1 / V, ceiling=ceiling)
 
 
-def _block(world: World, logp_NAV: np.ndarray, gold_NA: np.ndarray) -> Group:
-    return make_group(
+def _block(world: RepeatsWorld, logp_NAV: np.ndarray, gold_NA: np.ndarray) -> Cell:
+    return make_cell(
         {"condition": "block"},
         _answers(logp_NAV, gold_NA),
         chance=world.options.n_symbols ** -float(gold_NA.shape[1]),

@@ -8,7 +8,7 @@ import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
-class Group:
+class Cell:
     """Items that belong together (one condition, one number of shots).
 
     metrics: {name: {"n", "sum", "sum_sq"}}; accuracy and exact_match are 0 or 1 for an item.
@@ -26,21 +26,21 @@ class Group:
 
 @dataclasses.dataclass(frozen=True)
 class ProbeResult:
-    groups: tuple[Group, ...]
+    groups: tuple[Cell, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: {"groups": [...]}."""
         return {"groups": [dataclasses.asdict(group) for group in self.groups]}
 
 
-def make_group(
+def make_cell(
     keys: Mapping[str, str | int | float],
     values: Mapping[str, np.ndarray],
     *,
     chance: float | None = None,
     ceiling: float | None = None,
     ceiling_of: str = "accuracy",
-) -> Group:
+) -> Cell:
     """Adds up `values`, {metric: one number for each item}."""
     tallies = {}
     for name, value_N in values.items():
@@ -48,4 +48,4 @@ def make_group(
         tallies[name] = {"n": len(v), "sum": float(v.sum()), "sum_sq": float(np.square(v).sum())}
     n = next(iter(tallies.values()))["n"]
     assert all(tally["n"] == n for tally in tallies.values()), keys
-    return Group(dict(keys), n, tallies, chance, ceiling, ceiling_of)
+    return Cell(dict(keys), n, tallies, chance, ceiling, ceiling_of)

@@ -16,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from scaling.objectives.lm import token_nll
+from scaling.models.base import ShowsAttention
+from scaling.objectives.base import token_nll
 from scaling.probes.base import Target
-from scaling.sharding import constrain, place, process_rows
+from scaling.sharding import constrain, place, process_rows, ways
 
 _BY_POSITION = ("tokens", "targets")
 _STEP = 8
@@ -58,7 +59,7 @@ class ScoredModel:
     ) -> np.ndarray | None:
         """(layers, heads, N): attention from query a to key a, mean over a; None where the model
         does not show its attention."""
-        if not hasattr(self.params, "attention_weights"):
+        if not isinstance(self.params, ShowsAttention):
             return None
         tokens = np.asarray(tokens_NT, np.int32)
         T = tokens.shape[1]
@@ -99,10 +100,10 @@ class ScoredModel:
 
 def batch_rows(n: int, T: int, mesh: Mesh) -> int:
     """Rows of a batch: a power of two times the ways that rows are split."""
-    ways = mesh.shape["data"] * mesh.shape["fsdp"]
+    parts = ways("batch", mesh.shape)
     tokens = _TOKENS_PER_BATCH.get(jax.default_backend(), _TOKENS_ELSEWHERE)
-    most = max(1, tokens // (T * ways)) * ways
-    return min(most, ways * 2 ** math.ceil(math.log2(max(1, n / ways))))
+    most = max(1, tokens // (T * parts)) * parts
+    return min(most, parts * 2 ** math.ceil(math.log2(max(1, n / parts))))
 
 
 def width(T: int) -> int:

@@ -10,13 +10,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from scaling.config import spec
+from scaling.config import option
 from scaling.errors import UserError
 from scaling.probes.base import Target, check_shots
 from scaling.probes.metrics import choice_metrics, edit_distance
 from scaling.probes.prompts import FORMS, LABELS, Item, Prompt, Template, read_items
 from scaling.probes.requests import SCORINGS, Choice, Tokens, loglikelihood, multiple_choice
-from scaling.probes.result import Group, ProbeResult, make_group
+from scaling.probes.result import Cell, ProbeResult, make_cell
 from scaling.probes.scorer import ScoredModel
 
 
@@ -28,16 +28,16 @@ class TaskProbe:
     writes the right choice) and the other metrics are of the right choice alone.
     """
 
-    file: str = spec("", "task file, JSONL")
-    template: str = spec("{question} {answer}", "fields of the items, and {answer}")
-    form: str = spec("prefix", "what is compared between choices", choices=FORMS)
-    instruction: str = spec("", "put before everything")
-    shots: tuple[int, ...] = spec((0,), "examples before the question")
-    labels: str = spec("gold", "of the examples", choices=LABELS)
-    scoring: str = spec(
+    file: str = option("", "task file, JSONL")
+    template: str = option("{question} {answer}", "fields of the items, and {answer}")
+    form: str = option("prefix", "what is compared between choices", choices=FORMS)
+    instruction: str = option("", "put before everything")
+    shots: tuple[int, ...] = option((0,), "examples before the question")
+    labels: str = option("gold", "of the examples", choices=LABELS)
+    scoring: str = option(
         "plain", "of the choices; lm-eval's acc_norm is characters", choices=SCORINGS
     )
-    premise: str = spec("", 'context without the question, for scoring "mutual": "Answer:"')
+    premise: str = option("", 'context without the question, for scoring "mutual": "Answer:"')
 
     def check(self, target: Target) -> None:
         """Raises UserError when the file, the template or the length of a prompt is at fault."""
@@ -68,7 +68,7 @@ class TaskProbe:
         template = Template(self.template, self.form)
         return Prompt(template, self.instruction, shots, self.labels, premise=self.premise)
 
-    def _group(self, model: ScoredModel, items: list[Item], shots: int, key: int, encode) -> Group:
+    def _group(self, model: ScoredModel, items: list[Item], shots: int, key: int, encode) -> Cell:
         prompt, asked = self._prompt(shots), []
         for number, item in enumerate(items):
             rng = np.random.default_rng([key, number])
@@ -81,7 +81,7 @@ class TaskProbe:
             [np.pad(s, (0, widest - len(s)), constant_values=-np.inf) for s in scores]
         )
         values = choice_metrics(logp_NC, np.array([choice.gold for choice in asked]))
-        return make_group(
+        return make_cell(
             {"form": self.form, "labels": self.labels, "scoring": self.scoring, "shots": shots},
             values | _answers(model, asked),
             chance=float(np.mean([1 / len(s) for s in scores])),

@@ -16,7 +16,7 @@ from scaling.analysis.emergence.analyse import analyse
 from scaling.analysis.emergence.result import Emergence
 from scaling.analysis.probe_table import keys_of, load_probes, metrics_of, short
 from scaling.errors import UserError
-from scaling.report.collect import Group, Study
+from scaling.report.collect import Chapter, Study
 
 DRAWS = 100  # resamples behind an onset and a break test
 MAX_SERIES = 6
@@ -30,7 +30,7 @@ class Ability:
     but `series` and `dose` (None where no such key varies). curves: {series value: Emergence}, all
     at `dose_value`."""
 
-    group: Group
+    group: Chapter
     label: str
     metric: str
     x: str
@@ -82,7 +82,7 @@ def abilities(study: Study) -> tuple[list[Ability], list[str]]:
     return found, notices
 
 
-def _ability(group: Group, label: str, table: pd.DataFrame) -> Ability:
+def _ability(group: Chapter, label: str, table: pd.DataFrame) -> Ability:
     table = table.dropna(axis="columns", how="all")
     x = "n_params" if table["n_params"].nunique() > 1 else "n_tokens"
     if table[x].nunique() < 2:

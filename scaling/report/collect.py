@@ -14,16 +14,18 @@ from typing import Any
 import pandas as pd
 
 from scaling.analysis.clusters import root
+from scaling.analysis.tables.objects import flatten
+from scaling.analysis.tables.records import place_of
 from scaling.errors import UserError
-from scaling.record import read_record
-from scaling.sweep.manifest import FILE, read_sweep
+from scaling.run.record import read_record
+from scaling.sweep.definition import FILE, read_sweep, run_dict
 from scaling.sweep.survey import look
 
 DEFAULT_LAW = "chinchilla"
 
 
 @dataclass(frozen=True)
-class Group:
+class Chapter:
     """Runs that one law or one emergence chart is about. key: of file names and anchors, letters,
     digits and hyphens only. fit_where: conditions on the table; holdout: "largest COLUMN",
     conditions, or None."""
@@ -40,7 +42,8 @@ class Group:
 class Run:
     """One planned run. groups: that it belongs to. status: of its record, "unreadable record", or
     one of `survey.STATES`. note: the error or the reason of divergence. trunk: the run_id of the
-    run whose steps it begins with, its own where that is itself."""
+    run whose steps it begins with, its own where that is itself. place: columns of its place in the
+    sweep, group and axis.NAME."""
 
     run_id: str
     name: str
@@ -48,7 +51,7 @@ class Run:
     path: pathlib.Path
     status: str
     trunk: str
-    axes: Mapping[str, Any] = field(default_factory=dict)
+    place: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
     record: Mapping[str, Any] | None = field(default=None, repr=False)
 
@@ -62,7 +65,7 @@ class Study:
     sweep_id: str
     created: str | None
     code: Mapping[str, Any]
-    groups: tuple[Group, ...]
+    groups: tuple[Chapter, ...]
     runs: tuple[Run, ...]
 
     @property
@@ -74,19 +77,19 @@ class Study:
         """How many runs there are of each status."""
         return Counter(run.status for run in self.runs)
 
-    def of(self, group: Group) -> list[Run]:
+    def of(self, group: Chapter) -> list[Run]:
         """The runs of a group, in the order of the sweep."""
         return [run for run in self.runs if group.name in run.groups]
 
-    def table(self, group: Group) -> pd.DataFrame:
-        """One row per complete run of a group: the record with dotted columns, `trunk`, `axes.*`.
-        Empty when no run is complete."""
+    def table(self, group: Chapter) -> pd.DataFrame:
+        """One row per complete run of a group: the record with dotted columns, its place in the
+        sweep (group, axis.NAME), and trunk. Empty when no run is complete."""
         rows = [
-            {**run.record, "trunk": run.trunk, "axes": dict(run.axes)}
+            {**flatten(run.record), **run.place, "trunk": run.trunk}
             for run in self.of(group)
             if run.status == "complete" and run.record
         ]
-        return pd.json_normalize(rows)
+        return pd.DataFrame(rows)
 
 
 def collect(path: str | pathlib.Path, progress=lambda done, total: None) -> Study:
@@ -97,16 +100,16 @@ def collect(path: str | pathlib.Path, progress=lambda done, total: None) -> Stud
     if not (path / FILE).exists():
         return _loose(path, progress)
     sweep = read_sweep(path)
-    parents = {spec.run_id: spec.parent and spec.parent.run_id for spec in sweep.runs}
+    parents = {planned.run_id: planned.parent and planned.parent.run_id for planned in sweep.runs}
     runs = []
-    for k, spec in enumerate(sweep.runs):
-        run = _run(path, spec.run_id, path / "runs" / spec.run_id, spec.name)
-        groups = spec.groups
-        trunk = root(spec.run_id, parents)
-        runs.append(replace(run, groups=groups, trunk=trunk, axes=spec.axes))
+    for k, planned in enumerate(sweep.runs):
+        run = _run(path, planned.run_id, path / "runs" / planned.run_id, planned.name)
+        groups = planned.groups
+        trunk = root(planned.run_id, parents)
+        runs.append(replace(run, groups=groups, trunk=trunk, place=place_of(run_dict(planned))))
         progress(k + 1, len(sweep.runs))
     groups = tuple(
-        Group(
+        Chapter(
             name=name,
             key=_key(name, k),
             title=group.title or name,
@@ -141,7 +144,7 @@ def _loose(path: pathlib.Path, progress) -> Study:
     for k, directory in enumerate(directories):
         runs.append(_run(directory.parent.parent, directory.name, directory, directory.name))
         progress(k + 1, len(directories))
-    group = Group("runs", "runs", "All runs", DEFAULT_LAW)
+    group = Chapter("runs", "runs", "All runs", DEFAULT_LAW)
     return Study(path, path.resolve().name, "", None, {}, (group,), tuple(runs))
 
 

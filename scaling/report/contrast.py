@@ -10,8 +10,9 @@ import pandas as pd
 
 from scaling.analysis.envelope import lower_hull
 from scaling.analysis.fit import fit
+from scaling.analysis.fitted import Fit
 from scaling.analysis.objective import theta_of
-from scaling.analysis.result import Fit, Interval
+from scaling.analysis.result import Interval
 from scaling.errors import UserError
 from scaling.report.estimate import DRAWS, Estimate
 

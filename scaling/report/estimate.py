@@ -11,12 +11,13 @@ import pandas as pd
 from scaling.analysis.bootstrap import Bootstrap
 from scaling.analysis.clusters import FEW, FEW_TO_RESAMPLE, resolve
 from scaling.analysis.fit import fit
+from scaling.analysis.fitted import Fit
 from scaling.analysis.laws import LAWS
-from scaling.analysis.result import Fit, Interval
+from scaling.analysis.result import Interval
 from scaling.analysis.tables.choose import matches, require
+from scaling.doors.reading import loads
 from scaling.errors import UserError
-from scaling.reading import loads
-from scaling.report.collect import Group
+from scaling.report.collect import Chapter
 from scaling.report.text import greek, listing
 
 DRAWS = 1000
@@ -48,7 +49,7 @@ class Estimate:
     """A law fitted to one group. table: the points, with predicted and residual; n_left_out:
     complete runs that `fit_where` excluded."""
 
-    group: Group
+    group: Chapter
     table: pd.DataFrame
     n_left_out: int
     fit: Fit
@@ -84,7 +85,7 @@ class Estimate:
         return {c.name for c in self.fit.law.columns} == {"n_params", "n_tokens"}
 
 
-def estimate(group: Group, table: pd.DataFrame, *, check: bool = True) -> Estimate:
+def estimate(group: Chapter, table: pd.DataFrame, *, check: bool = True) -> Estimate:
     """Fits the law of `group` to its complete runs; `check` holds some of them out in turn. Raises
     UserError when they are too few."""
     if table.empty:
@@ -112,7 +113,7 @@ def estimate(group: Group, table: pd.DataFrame, *, check: bool = True) -> Estima
     )
 
 
-def _checks(group: Group, table: pd.DataFrame):
+def _checks(group: Chapter, table: pd.DataFrame):
     """The largest size, the top of compute, and what the sweep asked for; each set of rows once."""
     wanted = [
         ("the largest size", lambda: _largest(table, "n_params")),
@@ -133,7 +134,7 @@ def _checks(group: Group, table: pd.DataFrame):
             yield Check(title, missing=str(error))
 
 
-def _check(group: Group, title: str, table: pd.DataFrame, mask: np.ndarray) -> Check:
+def _check(group: Chapter, title: str, table: pd.DataFrame, mask: np.ndarray) -> Check:
     if mask.all():
         raise UserError("this would leave nothing to fit")
     kept = table[~mask]

@@ -4,7 +4,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from scaling.analysis.result import Fit
+from scaling.analysis.fitted import Fit
 from scaling.analysis.status import STATUSES
 from scaling.report import charts
 from scaling.report.content import Formula, Section, Table, Text

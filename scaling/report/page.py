@@ -18,10 +18,10 @@ import jinja2
 import vl_convert
 from markupsafe import Markup, escape
 
+from scaling.doors.terminal import printable
 from scaling.report.content import Block, Figure, Section
 from scaling.report.text import greek
 from scaling.report.theme import palette
-from scaling.terminal import printable
 
 _POWER = re.compile(r"\^([−-]?\w+|\([^)]*\))")
 _LONGEST_NUMBER = 28  # characters: "1.2×10¹² to 3.4×10¹³"

@@ -7,10 +7,10 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from scaling.doors.reading import NUMBER, loads
 from scaling.errors import UserError
-from scaling.reading import NUMBER, loads
 from scaling.report import charts
-from scaling.report.collect import Group, Run, Study
+from scaling.report.collect import Chapter, Run, Study
 from scaling.report.content import Section, Text
 from scaling.report.text import count, plural
 
@@ -29,7 +29,7 @@ def training(study: Study) -> Section:
     return Section("curves", "Training curves", blocks)
 
 
-def _figure(group: Group, runs: list[Run]) -> charts.Figure | Text:
+def _figure(group: Chapter, runs: list[Run]) -> charts.Figure | Text:
     chosen = _spread(runs)
     frames = [frame for run in chosen if (frame := curve(run)) is not None]
     if not frames:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from scaling.errors import UserError
 from scaling.report import charts
-from scaling.report.collect import Group, Study, collect
+from scaling.report.collect import Chapter, Study, collect
 from scaling.report.content import Figure, Section, Table, Text
 from scaling.report.contrast import differences, frontier, multipliers, one_number, paired
 from scaling.report.estimate import Estimate, estimate, mark
@@ -61,7 +61,7 @@ def _labels(base: Study, new: Study) -> tuple[str, str]:
     return tuple(f"{s.name} ({s.path.resolve().name})" for s in (base, new))
 
 
-def _matched(base: Study, new: Study) -> list[tuple[Group, Group]]:
+def _matched(base: Study, new: Study) -> list[tuple[Chapter, Chapter]]:
     first, second = ({g.name: g for g in s.groups if g.law} for s in (base, new))
     common = [(first[name], second[name]) for name in first if name in second]
     if not common and len(first) == len(second) == 1:
@@ -74,7 +74,7 @@ def _matched(base: Study, new: Study) -> list[tuple[Group, Group]]:
     return common
 
 
-def _section(studies: list[Study], groups: tuple[Group, Group], labels) -> Section:
+def _section(studies: list[Study], groups: tuple[Chapter, Chapter], labels) -> Section:
     key, title = f"versus-{groups[0].key}", groups[0].title
     try:
         if groups[0].law != groups[1].law:

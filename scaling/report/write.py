@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 
+from scaling.doors.files import dump
+from scaling.doors.outputs import write_output
+from scaling.doors.spreadsheet import frame_text
 from scaling.errors import UserError
-from scaling.files import dump
-from scaling.outputs import write_output
-from scaling.record import jsonable
 from scaling.report.ability import abilities
 from scaling.report.allocation import allocation
 from scaling.report.collect import Study, collect
@@ -29,7 +29,7 @@ from scaling.report.repeat import repeat
 from scaling.report.text import plural
 from scaling.report.training import training
 from scaling.report.trouble import trouble
-from scaling.spreadsheet import frame_text
+from scaling.run.record import jsonable
 
 REPORT_VERSION = 1
 

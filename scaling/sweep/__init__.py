@@ -6,18 +6,18 @@ expand    the frozen runs of every group, duplicates merged
 branching runs of different length that share a trunk
 costs     parameters, tokens, steps and FLOPs of a run, in closed form
 checks    what speaks against a sweep before it is run
-manifest  OUT/sweep.json
+definition  OUT/sweep.json
 withheld  secrets of a config, on their way to the jobs
 """
 
+from scaling.sweep.definition import Group, Parent, PlannedRun, Sweep, read_sweep, write_sweep
 from scaling.sweep.expand import MAX_RUNS, expand
-from scaling.sweep.manifest import Group, Parent, RunSpec, Sweep, read_sweep, write_sweep
 
 __all__ = [
     "MAX_RUNS",
     "Group",
     "Parent",
-    "RunSpec",
+    "PlannedRun",
     "Sweep",
     "expand",
     "read_sweep",

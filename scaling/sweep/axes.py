@@ -3,13 +3,13 @@
 A group is a section of a config file, made by `scaling.sweep.designs.group`:
 
     base      an ordinary run config
-    recipe    name in scaling.recipe.RECIPES, or "": what follows from size and budget
+    recipe    name in scaling.recipes.recipe.RECIPES, or "": what follows from size and budget
     axes      {axis: values}; nested like the config (axes.optim.peak_lr)
     zipped    names of axes that advance together; the others form a product
     points    explicit list of {axis: value}; each is combined with every point of the axes
     where     conditions that a point must meet, on axes and on its cost: "tokens_per_param >= 5"
     trunk     runs of different length share a trunk (scaling.sweep.branching)
-    law, fit_where, holdout, title    see scaling.sweep.manifest.Group
+    law, fit_where, holdout, title    see scaling.sweep.definition.Group
 
 An axis is a field of the run config by its dotted path; `budget`, which is train.duration; or, with
 a recipe, one of its dials `width`, `depth` and `params`. What the recipe governs and the base
@@ -24,9 +24,9 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scaling import recipe
 from scaling.config import Kind, RunConfig
 from scaling.errors import UserError, unknown
+from scaling.recipes import recipe
 from scaling.resolve import default_config
 
 DIALS = ("width", "depth", "params")
@@ -148,7 +148,7 @@ def _check_axis(name: str, recipe_name: str) -> None:
         raise UserError("axis 'name' is a label: runs are named by their axes")
 
 
-class Settings:
+class Composer:
     """From points to the settings of runs. `base` is flat; None is what the recipe shall fill."""
 
     def __init__(self, group: Mapping[str, Any]):

@@ -12,13 +12,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from scaling.branch import TAIL, without_tail
 from scaling.config import RunConfig
+from scaling.doors.files import differences
 from scaling.errors import UserError
-from scaling.files import differences
 from scaling.optim.schedules import branch_step
 from scaling.resolve import identity, to_dict
-from scaling.sweep.manifest import Parent
+from scaling.run.branch import TAIL, without_tail
+from scaling.sweep.definition import Parent
 
 # What makes a run the run it is: its identity, section by section.
 _FIELDS = tuple(identity(RunConfig()))
@@ -63,6 +63,12 @@ def _step(draft: Any, pricer: Any) -> int:
         step = branch_step(config.optim, draft.facts["cost"]["n_steps"], pricer.rates(config))
     except UserError as error:
         raise UserError(f"group {group!r}: {error}") from error
+    own = config.objective.options.dials
+    if own(0.0) != own(1.0):
+        raise UserError(
+            f"group {group!r}: {', '.join(own(0.0))} of objective.name={config.objective.name!r} "
+            "follows the length of the run, so branches have no common trunk; leave trunk=True out"
+        )
     every = config.eval.every
     if every.unit == "%" and every.value < 100:
         raise UserError(

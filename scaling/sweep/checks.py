@@ -4,8 +4,8 @@ import collections
 from collections.abc import Iterable
 from typing import Any
 
+from scaling.sweep.definition import Sweep
 from scaling.sweep.designs import CHINCHILLA_RATIO
-from scaling.sweep.manifest import Sweep
 
 # A power law with exponent 0.3 falls by a third over this range; less drowns in noise.
 MIN_RANGE = 4.0
@@ -49,7 +49,7 @@ def _fit(rows: list[Row], device_bytes: int | None) -> Iterable[str]:
         yield (
             f"{_count(large)} does not fit: {worst['name']} needs about "
             f"{worst['bytes_per_device'] / 2**30:.3g} GiB a device of {device_bytes / 2**30:.3g} "
-            "GiB; use fsdp in the mesh, more microbatches, or model.remat"
+            "GiB; use fsdp in the mesh, more microbatches, or model.transformer.remat"
         )
 
 

@@ -5,21 +5,22 @@ import functools
 import pathlib
 from typing import Any, NamedTuple
 
-from scaling import accounting
-from scaling.config import DataConfig, ModelConfig, RunConfig
+from scaling.config import DataConfig, ModelConfig, ObjectiveConfig, RunConfig
+from scaling.cost import accounting
 from scaling.durations import Rates
 from scaling.optim import schedules
 
 
 class DataFacts(NamedTuple):
-    """unique_tokens: predictions of one epoch, None when endless."""
+    """Of source and objective. vocab_size: of the model. unique_tokens: predictions of one epoch,
+    None when endless."""
 
     vocab_size: int
     unique_tokens: int | None
 
 
 @dataclasses.dataclass(frozen=True)
-class Shape:
+class ModelCost:
     """Of a model on a vocabulary and a row length: parameters by group, FLOPs per token by name."""
 
     params: dict[str, int]
@@ -31,20 +32,22 @@ class Pricer:
 
     def __init__(self, vocab_size: int | None = None, cache_dir: pathlib.Path | None = None):
         self._vocab_size, self._cache_dir = vocab_size, cache_dir
-        self.data = functools.cache(self._data)
-        self._shape = functools.cache(_shape)
+        self._facts = functools.cache(self._open)
+        self._model_cost = functools.cache(_model_cost)
 
-    def shape(self, config: RunConfig) -> Shape:
+    def model_cost(self, config: RunConfig) -> ModelCost:
         """Raises UserError when the data source cannot be opened."""
-        vocab_size = self.data(config.data).vocab_size
-        return self._shape(config.model, vocab_size, config.data.seq_len)
+        vocab_size = self.data(config).vocab_size
+        # All of the data that a cost depends on.
+        rows = DataConfig(seq_len=config.data.seq_len, documents=config.data.documents)
+        return self._model_cost(config.model, config.objective, rows, vocab_size)
 
     def rates(self, config: RunConfig) -> Rates:
-        """What turns durations of this run into steps; the same as `scaling.prepare` finds."""
-        shape = self.shape(config)
+        """What turns durations of this run into steps; as `scaling.training.prepare` finds it."""
+        shape = self.model_cost(config)
         return Rates(
-            tokens_per_step=config.train.batch_size * config.data.seq_len,
-            unique_tokens=self.data(config.data).unique_tokens,
+            tokens_per_step=config.tokens_per_step,
+            unique_tokens=self.data(config).unique_tokens,
             n_params=shape.params[accounting.DEFAULT_N],
             flops_per_token=shape.flops_per_token[accounting.DEFAULT_CONVENTION],
         )
@@ -67,22 +70,34 @@ class Pricer:
             "flops_own": flops,
         }
 
-    def _data(self, data: DataConfig) -> DataFacts:
+    def data(self, config: RunConfig) -> DataFacts:
+        """Raises UserError when the data source cannot be opened."""
+        return self._facts(config.data, config.objective)
+
+    def _open(self, data: DataConfig, objective: ObjectiveConfig) -> DataFacts:
         if self._vocab_size is not None:
-            return DataFacts(self._vocab_size, None)
+            return DataFacts(self._vocab_size + objective.options.extra_ids(data), None)
         from scaling.data.cache import cache_root
         from scaling.data.pipeline import open_pipeline
 
         # Neither batch size nor seed change what is asked for here.
         pipeline = open_pipeline(
-            data, batch_size=1, seed=0, n_rows_eval=1, cache_dir=cache_root(self._cache_dir)
+            data,
+            objective=objective,
+            batch_size=1,
+            seed=0,
+            n_rows_eval=1,
+            cache_dir=cache_root(self._cache_dir),
         )
         return DataFacts(pipeline.vocab_size, pipeline.unique_tokens)
 
 
-def _shape(model: ModelConfig, vocab_size: int, seq_len: int) -> Shape:
+def _model_cost(
+    model: ModelConfig, objective: ObjectiveConfig, data: DataConfig, vocab_size: int
+) -> ModelCost:
+    config = RunConfig(model=model, objective=objective, data=data)
     costs = {
-        name: accounting.token_cost(model, name, vocab_size, seq_len).training
+        name: accounting.prediction_cost(config, name, vocab_size).training
         for name in accounting.CLOSED_FORMS
     }
-    return Shape(accounting.param_counts(model, vocab_size, seq_len), costs)
+    return ModelCost(accounting.param_counts(model, vocab_size, data.seq_len), costs)

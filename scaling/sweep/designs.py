@@ -18,8 +18,8 @@ from typing import Any
 import ml_collections
 from ml_collections import config_dict
 
-from scaling import recipe as recipes
 from scaling.errors import UserError
+from scaling.recipes import recipe as recipes
 from scaling.sweep import axes as axis_rules
 
 # Hoffmann et al. 2022 (arXiv 2203.15556), table 3: about 20 tokens per parameter are optimal.

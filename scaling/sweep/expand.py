@@ -14,7 +14,7 @@ from scaling.config import RunConfig
 from scaling.errors import UserError, unknown
 from scaling.resolve import resolve, run_id_of, to_dict
 from scaling.sweep import axes, designs
-from scaling.sweep.manifest import Group, RunSpec, Sweep
+from scaling.sweep.definition import Group, PlannedRun, Sweep
 
 MAX_RUNS = 10_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
@@ -22,11 +22,11 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 
 @dataclasses.dataclass
 class Draft:
-    """A run that is being put together; becomes a RunSpec."""
+    """A run that is being put together; becomes a PlannedRun."""
 
     config: RunConfig
     settings: dict[str, Any]
-    facts: dict[str, Any]  # the other fields of RunSpec
+    facts: dict[str, Any]  # the other fields of PlannedRun
 
 
 def expand(
@@ -134,7 +134,7 @@ def _check_conditions(group: Mapping[str, Any]) -> None:
 
 def _group(name: str, group: Mapping[str, Any], pricer: Any) -> Iterator[Draft]:
     """The runs of a group in order, those that the filters leave."""
-    settings = axes.Settings(group)
+    settings = axes.Composer(group)
     section = _sections(settings.base)
     points = list(axes.points(group))
     varying = _varying(points)
@@ -238,7 +238,7 @@ def _about(group: Mapping[str, Any]) -> Group:
     )
 
 
-def _parents_first(drafts: dict[str, Draft], branches: Mapping[str, Any]) -> Iterator[RunSpec]:
+def _parents_first(drafts: dict[str, Draft], branches: Mapping[str, Any]) -> Iterator[PlannedRun]:
     """RunSpecs in the order of the config, but every trunk before its branches."""
     done = set()
     for key in drafts:
@@ -249,16 +249,16 @@ def _parents_first(drafts: dict[str, Draft], branches: Mapping[str, Any]) -> Ite
                 yield _spec(drafts[one], branches.get(one))
 
 
-def _spec(draft: Draft, links: Any) -> RunSpec:
+def _spec(draft: Draft, links: Any) -> PlannedRun:
     facts = dict(draft.facts)
     if links is not None:
         facts |= {"parent": links.parent, "keep_steps": links.keep_steps}
         own = 1 - links.parent.step / facts["cost"]["n_steps"] if links.parent else 1
         facts["cost"] = facts["cost"] | {"flops_own": facts["cost"]["flops"] * own}
-    spec = RunSpec(name=draft.config.name, settings=draft.settings, **facts)
+    planned = PlannedRun(name=draft.config.name, settings=draft.settings, **facts)
     # What resolve(settings) would give is at hand already.
-    vars(spec)["config"] = draft.config
-    return spec
+    vars(planned)["config"] = draft.config
+    return planned
 
 
 def _frozen(value: Any) -> Any:

@@ -9,8 +9,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+from scaling.doors.redact import REDACTED, redact
 from scaling.errors import UserError
-from scaling.redact import REDACTED, redact
 
 _KEY_BEGINS = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _KEY_ENDS = re.compile(r"-----END [A-Z ]*PRIVATE KEY-----")

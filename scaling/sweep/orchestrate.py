@@ -17,10 +17,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from scaling.files import dump
-from scaling.interrupt import listening
-from scaling.record import now
-from scaling.sweep.manifest import Sweep
+from scaling.doors.files import dump
+from scaling.run.interrupt import listening
+from scaling.run.record import now
+from scaling.sweep.definition import Sweep
 from scaling.sweep.protocol import AGAIN, BAD_INPUT, ELSEWHERE, NO_PARENT
 from scaling.sweep.survey import View, look, newest_checkpoint, survey, waits_for_parent
 
@@ -63,7 +63,7 @@ class Orchestrator:
         tell: Callable[[Progress], None],
     ):
         self._out, self._launcher, self._retries, self._tell = out, launcher, retries, tell
-        self._specs = {spec.run_id: spec for spec in sweep.runs}
+        self._specs = {planned.run_id: planned for planned in sweep.runs}
         self._urgency = _urgency(sweep)
         self._views = survey(out, self._specs)
         self._active: dict[str, str] = {}
@@ -224,14 +224,14 @@ class Orchestrator:
             file.write(dump(row, indent=None) + "\n")
 
     def _fraction(self) -> float:
-        whole = sum(spec.cost["flops_own"] for spec in self._specs.values())
+        whole = sum(planned.cost["flops_own"] for planned in self._specs.values())
         done = sum(
             self._specs[r].cost["flops_own"] * view.fraction for r, view in self._views.items()
         )
         return done / whole if whole else 1.0
 
     def _signals(self) -> contextlib.AbstractContextManager:
-        """The first signal: save and leave (`scaling.interrupt`). A second Ctrl-C: at once."""
+        """The first signal: save and leave (`scaling.run.interrupt`). A second Ctrl-C: at once."""
 
         def handle(number: int, _frame: Any) -> None:
             if not self._stopping:
@@ -248,11 +248,11 @@ def _urgency(sweep: Sweep) -> dict[str, float]:
     longest: dict[str, float] = {}
     behind: dict[str, float] = {}
     # A trunk stands before its branches, so backwards every child comes before its parent.
-    for spec in reversed(sweep.runs):
-        longest[spec.run_id] = spec.cost["flops_own"] + behind.get(spec.run_id, 0.0)
-        if spec.parent is not None:
-            parent = spec.parent.run_id
-            behind[parent] = max(behind.get(parent, 0.0), longest[spec.run_id])
+    for planned in reversed(sweep.runs):
+        longest[planned.run_id] = planned.cost["flops_own"] + behind.get(planned.run_id, 0.0)
+        if planned.parent is not None:
+            parent = planned.parent.run_id
+            behind[parent] = max(behind.get(parent, 0.0), longest[planned.run_id])
     return longest
 
 

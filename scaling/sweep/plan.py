@@ -1,38 +1,31 @@
 """What a sweep would cost: one row a run, totals and warnings. Nothing is launched or written.
 
-Everything is closed-form and found once per shape, so ten thousand runs take seconds. Memory is an
-estimate (tests hold it within a quarter of what tracing a step finds); `scaling plan` of a
-single run traces it. Time is own FLOPs over the device's matmul rate times UTILISATION, without
-start-up, compilation and evaluation.
+Everything is found once per shape, so ten thousand runs take seconds: about one for each shape,
+whose step is traced for its memory. Time is own FLOPs over the device's matmul rate times
+UTILISATION, without start-up, compilation and evaluation.
 """
 
 import dataclasses
-import functools
 import math
 from collections.abc import Mapping
 from typing import Any
 
-from scaling import accounting
-from scaling.build import check_mesh
+import jax
+
 from scaling.config import RunConfig
+from scaling.core.build import check_mesh
+from scaling.cost import accounting
+from scaling.cost.memory import device_memory
+from scaling.doors.limits import memory_bytes
 from scaling.errors import UserError, unknown
-from scaling.hardware import DEVICE_BYTES, PEAK_BFLOAT16, measured_matmul_rate
-from scaling.limits import memory_bytes
+from scaling.machine.hardware import DEVICE_BYTES, PEAK_BFLOAT16, measured_matmul_rate
 from scaling.sweep.checks import warnings
 from scaling.sweep.costs import Pricer
-from scaling.sweep.manifest import RunSpec, Sweep
+from scaling.sweep.definition import PlannedRun, Sweep
 
 # Share of the matmul rate that training reaches: seen on 2 cores with models of 9k to 150k
 # parameters (8 minutes where this says 8). Good programs on large GPUs reach more.
 UTILISATION = 0.25
-# Numbers the optimiser keeps per parameter, of hidden matrices and of all others.
-_OPTIMIZER_COPIES = {
-    "adamw": (2.0, 2.0),
-    "muon": (1.0, 2.0),
-    "lion": (1.0, 1.0),
-    "sgd": (1.0, 1.0),
-    "adafactor": (0.1, 0.1),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +47,6 @@ def device(name: str | None, dtype: str, cache_dir: Any = None) -> Device:
         if name not in PEAK_BFLOAT16:
             raise unknown("device", name, PEAK_BFLOAT16)
         return Device(name, PEAK_BFLOAT16[name], DEVICE_BYTES[name], False)
-    import jax
-
     here = jax.local_devices()
     rate = measured_matmul_rate(dtype, cache_dir) / len(here)
     n_bytes = (here[0].memory_stats() or {}).get("bytes_limit")
@@ -68,13 +59,13 @@ def plan(sweep: Sweep, pricer: Pricer, mesh: Mapping[str, int], machine: Device)
     """Everything that is printed, JSON-ready. mesh: of every run, {axis: size}."""
     n_devices = math.prod(mesh.values())
     rate = machine.rate * UTILISATION * n_devices
-    memory = functools.cache(lambda *key: _memory(*key, mesh=dict(mesh)))
+    memory = Memory(mesh)
     rows = []
     for run in sweep.runs:
-        config, shape = run.config, pricer.shape(run.config)
-        data = pricer.data(config.data)
+        config, model = run.config, pricer.model_cost(run.config)
+        data = pricer.data(config)
         own = run.cost["flops_own"] / run.cost["flops"]
-        n_bytes, misfit = memory(*_memory_key(config, data.vocab_size))
+        n_bytes, misfit = memory(config, data.vocab_size)
         rows.append(
             {
                 "run_id": run.run_id,
@@ -83,11 +74,11 @@ def plan(sweep: Sweep, pricer: Pricer, mesh: Mapping[str, int], machine: Device)
                 "also_in": list(run.also_in),
                 "axes": dict(run.axes),
                 "parent": dataclasses.asdict(run.parent) if run.parent else None,
-                "params": shape.params,
+                "params": model.params,
                 **run.cost,
                 "batch_size": config.train.batch_size,
                 "epochs": run.cost["n_tokens"] / data.unique_tokens if data.unique_tokens else None,
-                "seconds": _seconds(run, shape.flops_per_token, own) / rate,
+                "seconds": _seconds(run, model.flops_per_token, own) / rate,
                 "bytes_per_device": n_bytes,
                 "misfit": misfit,
             }
@@ -109,10 +100,9 @@ def plan(sweep: Sweep, pricer: Pricer, mesh: Mapping[str, int], machine: Device)
 
 def check_meshes(sweep: Sweep, pricer: Pricer, mesh: Mapping[str, int]) -> None:
     """Raises UserError for the first run whose sizes do not divide over the mesh."""
-    memory = functools.cache(lambda *key: _memory(*key, mesh=dict(mesh)))
+    memory = Memory(mesh)
     for run in sweep.runs:
-        _, misfit = memory(*_memory_key(run.config, pricer.data(run.config.data).vocab_size))
-        if misfit:
+        if misfit := memory.misfit(run.config, pricer.data(run.config).vocab_size):
             raise UserError(f"run {run.name}: {misfit}")
 
 
@@ -128,56 +118,48 @@ def _totals(rows: list[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def _seconds(run: RunSpec, per_token: Mapping[str, float], own: float) -> float:
+def _seconds(run: PlannedRun, per_token: Mapping[str, float], own: float) -> float:
     """Matrix products that the run itself multiplies; over FLOP/s, seconds."""
     return per_token[accounting.UTILISATION_CONVENTION] * run.cost["n_tokens"] * own
 
 
-def _memory_key(config: RunConfig, vocab_size: int) -> tuple:
-    """All that the memory of a run depends on; few are different in a sweep."""
-    train = config.train
-    rows = (train.batch_size, train.n_microbatches, config.eval.batch_size, config.data.seq_len)
-    return config.model, config.optim.name, rows, vocab_size, train.steps_per_dispatch
+class Memory:
+    """Bytes of a run on each device of a mesh, or why it does not fit it; once for each shape."""
 
+    def __init__(self, mesh: Mapping[str, int]):
+        self._mesh = dict(mesh)
+        self._known: dict[Any, Any] = {}
 
-def _memory(
-    model: Any, optimizer: str, rows: tuple, vocab_size: int, n_steps: int, *, mesh: dict[str, int]
-) -> tuple[int | None, str | None]:
-    """(bytes on each device, None) or (None, why the sizes do not divide over the mesh)."""
-    batch_size, n_microbatches, eval_batch_size, seq_len = rows
-    config = RunConfig()
-    config = dataclasses.replace(
-        config,
-        model=model,
-        train=dataclasses.replace(
-            config.train, batch_size=batch_size, n_microbatches=n_microbatches
-        ),
-        eval=dataclasses.replace(config.eval, batch_size=eval_batch_size),
-    )
-    try:
-        check_mesh(config, vocab_size, mesh)
-    except UserError as error:
-        return None, str(error)
-    params = accounting.param_counts(model, vocab_size, seq_len)
-    hidden = params["attention"] + params["mlp"]
-    of_hidden, of_others = _OPTIMIZER_COPIES[optimizer]
-    # Weights, gradients, and what the optimiser keeps; all float32.
-    numbers = hidden * (2 + of_hidden) + (params["total"] - hidden) * (2 + of_others)
-    data = mesh["data"] * mesh["fsdp"]
-    batch = 3 * n_steps * batch_size * seq_len / data
-    tokens = batch_size / n_microbatches * seq_len / data
-    step = tokens * _numbers_per_token(model, vocab_size, seq_len, mesh["tensor"])
-    return round(4 * (numbers / (mesh["fsdp"] * mesh["tensor"]) + batch + step)), None
+    def __call__(self, config: RunConfig, vocab_size: int) -> tuple[int | None, str | None]:
+        """(bytes, None) or (None, why the sizes do not divide); both None where this machine cannot
+        trace the step (cuDNN attention without a GPU)."""
+        return self._once("bytes", self._bytes, config, vocab_size)
 
+    def misfit(self, config: RunConfig, vocab_size: int) -> str | None:
+        """Why the sizes do not divide over the mesh."""
+        return self._once("misfit", self._misfit, config, vocab_size)
 
-def _numbers_per_token(model: Any, vocab_size: int, seq_len: int, ways: int) -> float:
-    """Float32 numbers that a step keeps per token. Coefficients by traces of scaling.memory."""
-    s = accounting.shape(model)
-    short = model.dtype == "bfloat16"
-    scores = 0.0 if model.attention in ("blocked", "cudnn") else 1.2 * s.H * seq_len
-    layer = 12 * s.D + (2 * s.n_mlp_matrices * s.F + scores) / ways
-    layer *= 0.65 if short else 1.0
-    logits = (1.75 if short else 2.25) * vocab_size / ways
-    if model.remat == "block":
-        return s.L * s.D + max(logits, layer)
-    return s.L * layer * (0.7 if model.remat == "dots" else 1.0) + logits
+    def _once(self, what, find, config, vocab_size):
+        train = config.train
+        rows = (train.batch_size, train.n_microbatches, config.eval.batch_size, config.data.seq_len)
+        key = (what, config.model, config.optim.name, config.objective, rows, vocab_size)
+        key += (train.steps_per_dispatch, config.data.documents)
+        if key not in self._known:
+            self._known[key] = find(config, vocab_size)
+        return self._known[key]
+
+    def _bytes(self, config, vocab_size):
+        if misfit := self.misfit(config, vocab_size):
+            return None, misfit
+        try:
+            config.model.options.check_backend(jax.default_backend())
+        except UserError:
+            return None, None
+        return device_memory(config, vocab_size, self._mesh).total, None
+
+    def _misfit(self, config, vocab_size):
+        try:
+            check_mesh(config, vocab_size, self._mesh)
+        except UserError as error:
+            return str(error)
+        return None

@@ -4,7 +4,7 @@ Exit statuses of a run; the same table is in launch/base.py for engines. A worke
 reads run ids, one a line, until END, and answers each with "RUN_ID STATUS".
 """
 
-from scaling.interrupt import EXIT_AGAIN
+from scaling.run.interrupt import EXIT_AGAIN
 
 DONE = 0  # complete or diverged; the record says which
 FAILED = 1  # the error is in status.json and in the log

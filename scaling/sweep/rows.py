@@ -1,13 +1,14 @@
 """The table of a sweep: one row a run, those without a result marked, none left out."""
 
-import json
 import pathlib
 from typing import Any
 
+from scaling.analysis.tables.objects import flatten
+from scaling.analysis.tables.records import place_of
+from scaling.doors.reading import Missing
 from scaling.errors import UserError
-from scaling.reading import Missing
-from scaling.record import FINAL_STATUSES, read_facts
-from scaling.sweep.manifest import Sweep
+from scaling.run.record import FINAL_STATUSES, read_facts
+from scaling.sweep.definition import Sweep, run_dict
 from scaling.sweep.survey import look
 
 UNREADABLE = "unreadable record"
@@ -24,14 +25,13 @@ def rows(out: pathlib.Path, sweep: Sweep) -> list[dict[str, Any]]:
     A record that cannot be read, or is of another run, counts as status UNREADABLE.
     """
     out_rows = []
-    for spec in sweep.runs:
+    for planned in sweep.runs:
         row = dict.fromkeys(_FIRST)
-        row |= {"run_id": spec.run_id, "name": spec.name, "group": "+".join(spec.groups)}
-        row |= {f"axis.{axis}": _scalar(value) for axis, value in spec.axes.items()}
-        row |= _result(out, spec.run_id)
+        row |= {"run_id": planned.run_id, "name": planned.name, **place_of(run_dict(planned))}
+        row |= _result(out, planned.run_id)
         if row["status"] not in FINAL_STATUSES:
             # What it will be, so that a table of a sweep under way can be read.
-            row["n_params"] = spec.cost.get("n_params")
+            row["n_params"] = planned.cost.get("n_params")
         out_rows.append(row)
     return out_rows
 
@@ -46,19 +46,5 @@ def _result(out: pathlib.Path, run_id: str) -> dict[str, Any]:
         return {"status": UNREADABLE, "error": str(error)}
     if record["run_id"] != run_id or record["status"] not in FINAL_STATUSES:
         return {"status": UNREADABLE, "error": f"its record is of run {record['run_id']!r}"}
-    flat: dict[str, Any] = {}
     # The label of the sweep counts: a run may have been trained under another.
-    _flatten({key: record[key] for key in record if key not in ("name", "probes")}, "", flat)
-    return flat
-
-
-def _flatten(section: dict[str, Any], prefix: str, flat: dict[str, Any]) -> None:
-    for key, value in section.items():
-        if isinstance(value, dict):
-            _flatten(value, f"{prefix}{key}.", flat)
-        elif not isinstance(value, list):
-            flat[f"{prefix}{key}"] = value
-
-
-def _scalar(value: Any) -> Any:
-    return value if isinstance(value, str | int | float | bool | None) else json.dumps(value)
+    return flatten({key: record[key] for key in record if key not in ("name", "probes")})

@@ -5,19 +5,19 @@ import pathlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from scaling.files import write_orders
-from scaling.reading import Missing, read_json
-from scaling.shapes import SETTINGS
+from scaling.doors.files import write_orders
+from scaling.doors.reading import Missing, read_json
+from scaling.doors.schemas import SETTINGS
 
 if TYPE_CHECKING:
-    from scaling.prepare import RunArgs
+    from scaling.training.prepare import RunArgs
 
 SAVE_SECONDS = 10.0  # between checkpoints, unless --checkpoint-every says something else
 _FILE = "settings.json"
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class LaunchArgs:
     """cwd: where relative paths in configs start. The others are options of `scaling sweep`."""
 
     cwd: pathlib.Path
@@ -29,7 +29,7 @@ class Settings:
     def run_args(self, overrides: Mapping[str, Any], *, n_processes: int) -> "RunArgs":
         """Arguments of a run, without its workdir. overrides: settings given to the job itself."""
         from scaling.durations import Duration
-        from scaling.prepare import RunArgs
+        from scaling.training.prepare import RunArgs
 
         chosen = {
             name: overrides.get(name) or getattr(self, name)
@@ -49,18 +49,18 @@ class Settings:
         )
 
 
-def read_settings(out: pathlib.Path) -> Settings:
+def read_settings(out: pathlib.Path) -> LaunchArgs:
     """What `write_settings` wrote; the defaults where nothing was written. Raises UserError."""
     path = pathlib.Path(out) / "launch" / _FILE
     try:
         found = read_json(path, SETTINGS)
     except Missing:
-        return Settings(cwd=pathlib.Path.cwd())
-    known = {field.name: found.get(field.name) for field in dataclasses.fields(Settings)}
-    return Settings(**{**known, "cwd": pathlib.Path(found["cwd"])})
+        return LaunchArgs(cwd=pathlib.Path.cwd())
+    known = {field.name: found.get(field.name) for field in dataclasses.fields(LaunchArgs)}
+    return LaunchArgs(**{**known, "cwd": pathlib.Path(found["cwd"])})
 
 
-def write_settings(out: pathlib.Path, settings: Settings) -> None:
+def write_settings(out: pathlib.Path, settings: LaunchArgs) -> None:
     """Replaces OUT/launch/settings.json."""
     (out / "launch").mkdir(parents=True, exist_ok=True)
     facts = {**dataclasses.asdict(settings), "cwd": str(settings.cwd)}

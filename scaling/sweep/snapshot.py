@@ -18,12 +18,12 @@ import shutil
 from typing import Any
 
 import scaling
-from scaling.environment import SNAPSHOT_FACTS, code, git, source_hash
+from scaling.doors.files import sync_directory, write_json
+from scaling.doors.reading import read_json
+from scaling.doors.redact import redact
+from scaling.doors.schemas import SNAPSHOT
 from scaling.errors import UserError
-from scaling.files import sync_directory, write_json
-from scaling.reading import read_json
-from scaling.redact import redact
-from scaling.shapes import SNAPSHOT
+from scaling.machine.environment import SNAPSHOT_FACTS, code, git, source_hash
 
 _COPIED = ("scaling", "launch", "configs", "setup.py")
 _PRIVATE = {"secret", "secrets", "credential", "credentials", "password", "passwords", "passwd"}
@@ -35,9 +35,9 @@ def facts(out: pathlib.Path | None = None) -> dict[str, Any]:
     """source_hash, commit, dirty, diff_hash, diff, left_out: of the tree, or of the snapshot in
     `out`.
 
-    As `scaling.environment.code` will have it in the records of that code. diff: the text of what
-    is not committed, None without git; `git apply` on the commit gives the tree, new files aside.
-    Raises UserError when `out` has no snapshot.
+    As `scaling.machine.environment.code` will have it in the records of that code. diff: the text
+    of what is not committed, None without git; `git apply` on the commit gives the tree, new files
+    aside. Raises UserError when `out` has no snapshot.
     """
     if out is not None:
         path = out / "code" / SNAPSHOT_FACTS

@@ -14,12 +14,12 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from scaling.doors.reading import NUMBER, Missing, read_json
 from scaling.errors import UserError
-from scaling.lease import seems_held
-from scaling.metrics import saved_steps
-from scaling.reading import NUMBER, Missing, read_json
-from scaling.record import FINAL_STATUSES
-from scaling.sweep.manifest import RunSpec
+from scaling.run.lease import seems_held
+from scaling.run.metrics import saved_steps
+from scaling.run.record import FINAL_STATUSES
+from scaling.sweep.definition import PlannedRun
 
 STATES = ("complete", "diverged", "running", "interrupted", "failed", "pending")
 
@@ -106,7 +106,7 @@ def counts(views: Iterable[View]) -> dict[str, int]:
 
 
 def checkpoint_path(out: pathlib.Path, run_id: str, step: int) -> pathlib.Path:
-    """Where the checkpoint of `step` lies once it is whole (`scaling.checkpoint` renames it)."""
+    """Where the checkpoint of `step` lies once whole (`scaling.run.checkpoint` renames it)."""
     return pathlib.Path(out) / "runs" / run_id / "checkpoints" / f"step_{step:010d}"
 
 
@@ -115,24 +115,24 @@ def newest_checkpoint(out: pathlib.Path, run_id: str) -> int:
     return max(saved_steps(os.path.join(out, "runs", run_id)), default=-1)
 
 
-def branch_point(out: pathlib.Path, spec: RunSpec) -> tuple[pathlib.Path, int] | None:
+def branch_point(out: pathlib.Path, planned: PlannedRun) -> tuple[pathlib.Path, int] | None:
     """(parent's run directory, step) to start from; None for a run that needs no parent (any more).
 
     A branch is bit for bit the run trained alone, so where the trunk ended without the checkpoint
     (it diverged before), the branch goes its own way from step 0.
     """
-    if spec.parent is None or newest_checkpoint(out, spec.run_id) >= 0:
+    if planned.parent is None or newest_checkpoint(out, planned.run_id) >= 0:
         return None
     # In this order: a trunk writes its record after its last checkpoint.
-    ended = look(out, spec.parent.run_id).final
-    if ended and not checkpoint_path(out, spec.parent.run_id, spec.parent.step).is_dir():
+    ended = look(out, planned.parent.run_id).final
+    if ended and not checkpoint_path(out, planned.parent.run_id, planned.parent.step).is_dir():
         return None
-    return pathlib.Path(out) / "runs" / spec.parent.run_id, spec.parent.step
+    return pathlib.Path(out) / "runs" / planned.parent.run_id, planned.parent.step
 
 
-def waits_for_parent(out: pathlib.Path, spec: RunSpec) -> bool:
+def waits_for_parent(out: pathlib.Path, planned: PlannedRun) -> bool:
     """Whether the run is a branch whose parent may still leave the checkpoint it starts from."""
-    start = branch_point(out, spec)
+    start = branch_point(out, planned)
     return start is not None and not checkpoint_path(out, start[0].name, start[1]).is_dir()
 
 

@@ -10,10 +10,10 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from scaling.doors.files import dump_secret, stored
+from scaling.doors.reading import loads
+from scaling.doors.redact import REDACTED
 from scaling.errors import UserError
-from scaling.files import dump_secret, stored
-from scaling.reading import loads
-from scaling.redact import REDACTED
 from scaling.resolve import run_id_of
 
 VARIABLE = "SCALING_WITHHELD"

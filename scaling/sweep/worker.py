@@ -19,31 +19,31 @@ from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from scaling.errors import UserError, unknown
-from scaling.interrupt import leaving_when_asked
-from scaling.lease import Lease, LeaseHeld, LeaseLost
-from scaling.prepare import RunArgs
-from scaling.record import RunDir
-from scaling.sweep import RunSpec
+from scaling.run.interrupt import leaving_when_asked
+from scaling.run.lease import Lease, LeaseHeld, LeaseLost
+from scaling.run.record import RunDir
+from scaling.sweep import PlannedRun
 from scaling.sweep.protocol import AGAIN, BAD_INPUT, DONE, ELSEWHERE, END, FAILED, NO_PARENT
 from scaling.sweep.survey import branch_point, look, waits_for_parent
+from scaling.training.prepare import RunArgs
 
 
-def execute(out: pathlib.Path, spec: RunSpec, args: RunArgs) -> int:
+def execute(out: pathlib.Path, planned: PlannedRun, args: RunArgs) -> int:
     """Runs, resumes or finds complete; returns the exit status of `scaling.sweep.protocol`.
 
     args: as for an ordinary run; workdir, parent and keep_steps are filled in here.
     """
-    from scaling.branch import ParentNotReadyError
-    from scaling.train import train
+    from scaling.run.branch import ParentNotReadyError
+    from scaling.training.train import train
 
-    workdir = out / "runs" / spec.run_id
-    before = look(out, spec.run_id).attempt
-    if waits_for_parent(out, spec):
+    workdir = out / "runs" / planned.run_id
+    before = look(out, planned.run_id).attempt
+    if waits_for_parent(out, planned):
         return NO_PARENT
-    parent = branch_point(out, spec)
-    args = dataclasses.replace(args, workdir=workdir, parent=parent, keep_steps=spec.keep_steps)
+    parent = branch_point(out, planned)
+    args = dataclasses.replace(args, workdir=workdir, parent=parent, keep_steps=planned.keep_steps)
     try:
-        status = train(spec.config, args)
+        status = train(planned.config, args)
     except (LeaseHeld, LeaseLost) as error:
         print(f"scaling run: {error}", file=sys.stderr)
         return ELSEWHERE
@@ -58,14 +58,14 @@ def execute(out: pathlib.Path, spec: RunSpec, args: RunArgs) -> int:
         traceback.print_exc()
         _keep_error(workdir, before, error)
         return FAILED
-    print(f"{spec.run_id}: {status}")
+    print(f"{planned.run_id}: {status}")
     return AGAIN if status == "interrupted" else DONE
 
 
 @leaving_when_asked()  # between runs; inside one the loop has its own handler
 def serve(
-    runs: Mapping[str, RunSpec],
-    run: Callable[[RunSpec], int],
+    runs: Mapping[str, PlannedRun],
+    run: Callable[[PlannedRun], int],
     source: TextIO,
     answer: Callable[[str], None],
 ) -> int:

@@ -11,8 +11,8 @@ import pytest
 from scaling.analysis import predict as predict_module
 from scaling.analysis.bootstrap import Bootstrap
 from scaling.analysis.fit import fit
+from scaling.analysis.fitted import Fit
 from scaling.analysis.law import N_PARAMS, Law, Param
-from scaling.analysis.result import Fit
 from scaling.errors import UserError
 from tests.analysis.synthetic import STARTS, TRUTH, sweep
 

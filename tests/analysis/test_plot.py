@@ -6,8 +6,8 @@ import pytest
 from scaling.analysis import plot, plot_checks
 from scaling.analysis.compare import compare
 from scaling.analysis.fit import fit
+from scaling.analysis.fitted import Fit
 from scaling.analysis.law import factorial
-from scaling.analysis.result import Fit
 from scaling.errors import UserError
 from tests.analysis.synthetic import STARTS, sweep
 

@@ -10,9 +10,9 @@ import pytest
 from scaling.analysis.bootstrap import Bootstrap
 from scaling.analysis.compare import compare
 from scaling.analysis.fit import fit
+from scaling.analysis.fitted import Fit
 from scaling.analysis.intervals import Spread
 from scaling.analysis.law import factorial
-from scaling.analysis.result import Fit
 from scaling.analysis.status import STATUSES, status_of
 from scaling.cli import main
 from scaling.errors import UserError

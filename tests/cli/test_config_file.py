@@ -22,7 +22,7 @@ BROKEN = {
     "recursion": ("def get_config():\n    return get_config()\n", "{}:2: RecursionError"),
     "two lines": ("def get_config():\n    raise ValueError('a\\nb')\n", "{}:2: ValueError: a b"),
     "in a helper": (
-        "from scaling.recipe import settings\ndef get_config():\n    settings('none')\n",
+        "from scaling.recipes.recipe import settings\ndef get_config():\n    settings('none')\n",
         "{}:3: ",
     ),
     "escape": ("def get_config():\n    raise OSError('\\x1b[31m')\n", "OSError: \\x1b[31m"),

@@ -10,7 +10,7 @@ import pytest
 from scaling.cli import main
 from tests.analysis.synthetic import sweep
 
-HEAVY = ("flax", "optax", "orbax", "grain", "wandb", "scaling.models", "scaling.train")
+HEAVY = ("flax", "optax", "orbax", "grain", "wandb", "scaling.models", "scaling.training.train")
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from scaling.cli import main
-from scaling.lease import Lease
-from scaling.record import RunDir, now
-from scaling.terminal import printable
+from scaling.doors.terminal import printable
+from scaling.run.lease import Lease
+from scaling.run.record import RunDir, now
 from tests.helpers import probe_result
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07 [bold]x[/bold] \u202egnol \r\n$(reboot)"

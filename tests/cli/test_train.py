@@ -10,7 +10,7 @@ import pytest
 
 from scaling.cli import main
 from scaling.cli.flags import load_run_config
-from scaling.record import read_metrics, read_record
+from scaling.run.record import read_metrics, read_record
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 CONFIG = f"--config={ROOT}/configs/tiny.py:small"
@@ -19,7 +19,7 @@ SMALL = [
     "--config.data.name=markov",
     "--config.data.seq_len=16",
     "--config.model.width=16",
-    "--config.model.n_heads=2",
+    "--config.model.transformer.n_heads=2",
     "--config.model.depth=1",
     "--config.train.batch_size=8",
     "--config.train.duration=6 steps",
@@ -40,20 +40,20 @@ BAD = {
     "infinite": ([CONFIG, "--config.optim.weight_decay=inf"], "optim.weight_decay=inf"),
     "absurd": ([CONFIG, "--config.model.depth=1000000"], "model.depth=1000000 is above"),
     "heads": (
-        [CONFIG, "--config.model.n_heads=5"],
-        "a multiple of model.n_heads=5",
+        [CONFIG, "--config.model.transformer.n_heads=5"],
+        "a multiple of model.transformer.n_heads=5",
     ),
-    "kv heads": ([CONFIG, "--config.model.n_kv_heads=3"], "n_kv_heads=3"),
+    "kv heads": ([CONFIG, "--config.model.transformer.n_kv_heads=3"], "n_kv_heads=3"),
     "zero tokens": ([CONFIG, "--config.train.duration=0 tokens"], "trains on nothing"),
     "two durations": ([CONFIG, "--config.train.duration=5 steps 1e6 tokens"], "one number and one"),
     "endless": ([CONFIG, "--config.train.duration=1e30 steps"], "1e+30 steps'"),
     "seed": ([CONFIG, "--config.seed=99999999999999999999"], "seed=99999999999999999999"),
     "kernel": (
-        [CONFIG, "--config.model.attention=cudnn", "--config.model.dtype=bfloat16"],
+        [CONFIG, "--config.model.transformer.attention=cudnn", "--config.model.dtype=bfloat16"],
         "needs a GPU",
     ),
     "unknown unit": ([CONFIG, "--config.train.duration=5 step"], "did you mean 'steps'"),
-    "choice": ([CONFIG, "--config.model.norm=rmsnrom"], "did you mean 'rmsnorm'"),
+    "choice": ([CONFIG, "--config.model.transformer.norm=rmsnrom"], "did you mean 'rmsnorm'"),
     "source": ([CONFIG, "--config.data.name=stdlb"], "did you mean 'stdlib'"),
     "optimiser": ([CONFIG, "--config.optim.name=adam"], "did you mean 'adamw'"),
     "schedule": ([CONFIG, "--config.optim.schedule.name=wds"], "did you mean 'wsd'"),
@@ -94,10 +94,10 @@ def test_bad_input_is_one_line_and_exit_status_2(case, tmp_path, capsys, monkeyp
 
 def test_flags_set_fields_that_are_none(monkeypatch):
     monkeypatch.chdir(ROOT)
-    config, rest = load_run_config(
-        [CONFIG, "--config.model.head_size=6", "--config.model.n_kv_heads=2"]
-    )
-    assert (config.model.head_size, config.model.n_kv_heads, rest) == (6, 2, [])
+    own = "--config.model.transformer"
+    config, rest = load_run_config([CONFIG, f"{own}.head_size=6", f"{own}.n_kv_heads=2"])
+    found = config.model.options
+    assert (found.head_size, found.n_kv_heads, rest) == (6, 2, [])
 
 
 def test_an_unwritable_workdir_is_refused(tmp_path, capsys):

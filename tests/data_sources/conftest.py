@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from scaling.config import DataConfig
-from scaling.data import arithmetic, chains, cipher, hmm, markov, repeats, stdlib, text, tokens
+from scaling.data import stdlib, text, tokens
 from scaling.data.pipeline import Pipeline, open_pipeline
+from scaling.data.worlds import arithmetic, chains, cipher, hmm, markov, repeats
 
 N_DOCUMENTS = 40
 

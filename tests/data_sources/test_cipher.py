@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scaling.config import DataConfig
-from scaling.data.cipher import CONDITIONS, Cipher, n_distinct, novel_ceiling
+from scaling.data.worlds.cipher import CONDITIONS, Cipher, n_distinct, novel_ceiling
 from scaling.errors import UserError
 
 

@@ -46,14 +46,14 @@ def test_stats_as_text_and_json(config, capsys):
     assert stats["source"] == "text"
     assert sum(stats["documents"].values()) == 40
     assert main(["data", "stats", config]) == 0
-    assert stats["manifest"] in capsys.readouterr().out
+    assert stats["content_hash"] in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
         (["show", "--step", "-1"], "--step=-1 is before the first step"),
-        (["show", "--step", "x"], "invalid int value: 'x'"),
+        (["show", "--step", "x"], "'x' is not a whole number"),
         (["show"], "--step"),
         (["show", "--step", "1", "--rows", "0"], "--rows=0 must be 1 or more"),
         (["stats", "--config.data.name=txt"], "did you mean 'text'"),

@@ -115,7 +115,7 @@ def test_state_of_changed_content_is_refused(tmp_path, open_small):
     np.arange(1000, dtype=np.uint16).tofile(path)
     state = open_small(source).iterator().get_state()
     np.arange(1, 1001, dtype=np.uint16).tofile(path)
-    with pytest.raises(UserError, match="manifest was"):
+    with pytest.raises(UserError, match="content_hash was"):
         open_small(source).iterator().set_state(state)
 
 
@@ -168,8 +168,8 @@ def test_descriptions_are_json_and_complete(name, options, open_small):
     stats = json.loads(json.dumps(pipeline.stats()))
     fingerprint = json.loads(json.dumps(pipeline.fingerprint))
     assert fingerprint == pipeline.fingerprint
-    assert stats["manifest"] == fingerprint["manifest"]
-    assert len(stats["manifest"]) == 64
+    assert stats["content_hash"] == fingerprint["content_hash"]
+    assert len(stats["content_hash"]) == 64
     synthetic = name not in ("stdlib", "text", "tokens")
     # A world of documents has a floor of the loss, but no rate.
     assert (pipeline.row_entropy is not None) == synthetic
@@ -214,7 +214,7 @@ def test_unknown_source_names_the_nearest():
 @pytest.mark.parametrize("name", ["markov", "hmm"])
 def test_synthetic_world_depends_on_the_data_seed(name, options, open_small):
     one, two = (open_small(options[name], data_seed=s) for s in (0, 1))
-    assert two.stats()["manifest"] != one.stats()["manifest"]
+    assert two.stats()["content_hash"] != one.stats()["content_hash"]
     assert two.entropy_rate != one.entropy_rate
     other_run = open_small(options[name], seed=1)
     assert other_run.entropy_rate == one.entropy_rate

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from scaling.data.hashing import bits
-from scaling.data.hmm import HMM, _matrices, enumerated_bounds, sampled_bounds
-from scaling.data.markov import Markov, _world, stationary
 from scaling.data.walk import alias_tables, random_rows
+from scaling.data.worlds.hmm import HMM, _matrices, enumerated_bounds, sampled_bounds
+from scaling.data.worlds.markov import Markov, _world, stationary
 from scaling.errors import UserError
 
 
@@ -56,9 +56,9 @@ def test_markov_entropies_by_enumeration(V, k, open_small):
 def test_stationary_by_solving_and_by_iterating(monkeypatch):
     p_CV = random_rows(np.random.default_rng(1), (6**3, 6), 0.1, 0.01)
     solved = stationary(p_CV, 3)
-    monkeypatch.setattr("scaling.data.markov._SMALL", 0)
+    monkeypatch.setattr("scaling.data.worlds.markov._SMALL", 0)
     np.testing.assert_allclose(stationary(p_CV, 3), solved, atol=1e-12)
-    monkeypatch.setattr("scaling.data.markov._MAX_ITERATIONS", 3)
+    monkeypatch.setattr("scaling.data.worlds.markov._MAX_ITERATIONS", 3)
     with pytest.raises(UserError, match="mixes too slowly"):
         stationary(p_CV, 3)
 

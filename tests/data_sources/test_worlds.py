@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from scaling.config import DataConfig
-from scaling.data.arithmetic import ALPHABET, Arithmetic, pairs
-from scaling.data.chains import Chains, World, sampled_entropy
 from scaling.data.hashing import bits
-from scaling.data.repeats import Repeats
+from scaling.data.worlds.arithmetic import ALPHABET, Arithmetic, pairs
+from scaling.data.worlds.chains import Chains, ChainsWorld, sampled_entropy
+from scaling.data.worlds.repeats import Repeats
 from scaling.errors import UserError
 
 
@@ -47,7 +47,7 @@ def test_floor_of_repeats_by_counting_documents():
 
 def test_floor_of_chains_by_enumeration():
     """Entropy of all sequences of 2 symbols under the Dirichlet-multinomial."""
-    world = World(2, 6)
+    world = ChainsWorld(2, 6)
     nats = 0.0
     for tail in itertools.product(range(2), repeat=6):
         row = np.array([(0, *tail)])

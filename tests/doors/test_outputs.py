@@ -12,8 +12,8 @@ import threading
 import pytest
 
 from scaling.cli import main
+from scaling.doors.outputs import check_output, write_output
 from scaling.errors import UserError
-from scaling.outputs import check_output, write_output
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Who replaces files itself: the writers of directories of ours, whose names nobody chooses.
@@ -29,7 +29,7 @@ def test_nothing_else_renames_over_a_file():
                 moves = node.value.id == "os" and node.attr in ("replace", "rename")
                 if moves and path.name not in _OWN_FILES:
                     found.append(f"{path.name}:{node.lineno}")
-    assert not found, f"use scaling.outputs: {found}"
+    assert not found, f"use scaling.doors.outputs: {found}"
 
 
 def test_a_file_is_replaced_whole_and_keeps_its_mode(tmp_path):
@@ -91,7 +91,7 @@ def test_a_socket_is_refused_and_stays(tmp_path, monkeypatch):
 def test_stdout_prints_after_what_was_printed(tmp_path, name):
     (tmp_path / "link").symlink_to("/dev/stdout")
     code = (
-        "from scaling.outputs import write_output; print('before');"
+        "from scaling.doors.outputs import write_output; print('before');"
         f"write_output({name!r}, 'json\\n'); print('after')"
     )
     words = [sys.executable, "-c", code]

@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from scaling.cli import main
+from scaling.doors.files import check_orders, stored, write_json, write_orders
 from scaling.errors import UserError
-from scaling.files import check_orders, stored, write_json, write_orders
-from scaling.record import read_record
+from scaling.run.record import read_record
 from scaling.sweep import read_sweep, snapshot
 from scaling.sweep.logs import redacted
 from scaling.sweep.withheld import VARIABLE
@@ -24,7 +24,7 @@ from scaling.sweep import designs
 
 def get_config():
     base = default_config()
-    base.model.depth, base.model.width, base.model.n_heads = 1, 8, 1
+    base.model.depth, base.model.width, base.model.transformer.n_heads = 1, 8, 1
     base.data.name, base.data.seq_len = "text", 32
     base.data.text.paths, base.data.text.delimiter = ({text!r},), "|"
     base.data.val_fraction = 0.3
@@ -76,12 +76,12 @@ def swept(tmp_path_factory):
 
 def test_a_sweep_of_secrets_is_trained_and_none_is_left(swept):
     out, _ = swept
-    spec = read_sweep(out).runs[0]
-    record = read_record(out / "runs" / spec.run_id)
+    planned = read_sweep(out).runs[0]
+    record = read_record(out / "runs" / planned.run_id)
     assert record["status"] == "complete"
     assert record["probes"]["ask"]["groups"]
     assert "[redacted]" in json.dumps(record["config"])
-    assert list((out / "runs" / spec.run_id / "checkpoints").glob("*/host.json"))
+    assert list((out / "runs" / planned.run_id / "checkpoints").glob("*/host.json"))
     assert_clean(out, KEY, PASSWORD, TOKEN)
 
 
@@ -94,14 +94,14 @@ def test_the_same_command_finds_it_done_and_nothing_changed(swept, capsys):
 
 
 def test_a_run_that_was_not_handed_its_secret_says_so(swept, monkeypatch):
-    spec = read_sweep(swept[0]).runs[0]
+    planned = read_sweep(swept[0]).runs[0]
     monkeypatch.delenv(VARIABLE, raising=False)
     with pytest.raises(UserError, match=r"data\.text\.paths.* held a secret.*scaling sweep"):
-        _ = spec.config
-    other = {"data.text.paths": {spec.run_id: ["other.txt"]}}
+        _ = planned.config
+    other = {"data.text.paths": {planned.run_id: ["other.txt"]}}
     monkeypatch.setenv(VARIABLE, json.dumps(other))
     with pytest.raises(UserError, match="held a secret"):
-        _ = spec.config
+        _ = planned.config
 
 
 @pytest.mark.parametrize("options", [["--prepare"], ["--launcher=skypilot"]])

@@ -10,8 +10,8 @@ from flax import nnx
 
 from scaling import sharding
 from scaling.config import OPTIMIZERS, ModelConfig, OptimConfig
+from scaling.models import mup
 from scaling.models.params import infos, param
-from scaling.optim import mup
 from scaling.optim.build import is_decayed, make_optimizer
 
 D, F, V, L = 8, 16, 32, 3

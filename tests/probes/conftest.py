@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from scaling.build import make_program
+from scaling.core.build import make_program
 from scaling.probes.base import Target
 from scaling.probes.scorer import ScoredModel
 from scaling.sharding import make_mesh, parse_mesh, use_mesh

@@ -9,9 +9,9 @@ import pytest
 from scaling.config import PROBES, DataConfig, ProbeConfig
 from scaling.errors import UserError
 from scaling.probes.base import Target
+from scaling.probes.schedule import means_of, run_probe
 from scaling.probes.scorer import ScoredModel
-from scaling.probing import means_of, run_probe
-from scaling.record import schema
+from scaling.run.record import schema
 from tests.probes.models import Predictor, uniform
 from tests.probes.worlds import CASES
 

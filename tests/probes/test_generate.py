@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scaling.build import make_program
+from scaling.config import MODELS
+from scaling.core.build import make_program
 from scaling.errors import UserError
 from scaling.probes.base import Target
 from scaling.probes.generate import cut, generate_until
@@ -38,13 +39,17 @@ def test_greedy_with_cache_equals_full_forward(transformer, in_mesh):
         assert continuation == greedy_by_full_forward(transformer, prompt, 6)
 
 
+GROWING = {name: {"name": name} for name in MODELS}
+GROWING |= {p: {"n_heads": 4, "position": p} for p in ("learned", "sinusoidal")}
+
+
 @pytest.mark.parametrize("mesh_text", ["data:1", "fsdp:2,tensor:2"])
-@pytest.mark.parametrize("position", ["rope", "learned", "sinusoidal"])
-def test_logits_with_cache_equal_full_forward(mesh_text, position):
+@pytest.mark.parametrize("model", GROWING)
+def test_logits_with_cache_equal_full_forward(mesh_text, model):
     """In two bites, the first padded on the left by another amount in every row."""
-    if position != "rope" and mesh_text != "data:1":
+    if model not in MODELS and mesh_text != "data:1":
         pytest.skip("positions do not meet the mesh")
-    config = small_config(model={"width": 16, "n_heads": 4, "position": position})
+    config = small_config(model={"width": 16, **GROWING[model]})
     mesh = make_mesh(parse_mesh(mesh_text))
     with use_mesh(mesh):
         params = make_program(config, VOCAB, mesh).init(0).params

@@ -5,14 +5,15 @@ import shutil
 
 import pytest
 
-from scaling import probing, reprobe
-from scaling import train as loop
 from scaling.cli import main
 from scaling.durations import Duration
 from scaling.errors import UserError
-from scaling.prepare import RunArgs
-from scaling.record import read_metrics, read_record
+from scaling.probes import schedule
 from scaling.resolve import probe_section, resolve, run_id, to_dict
+from scaling.run.record import read_metrics, read_record
+from scaling.training import reprobe
+from scaling.training import train as loop
+from scaling.training.prepare import RunArgs
 from tests.helpers import small_config
 
 STEPS = 6
@@ -84,8 +85,8 @@ def test_probes_are_not_part_of_the_run():
 
 def test_killed_before_the_record_asks_only_what_is_missing(run, monkeypatch):
     asked = []
-    real = probing.run_probe
-    monkeypatch.setattr(probing, "run_probe", lambda *a: asked.append(a[0]) or real(*a))
+    real = schedule.run_probe
+    monkeypatch.setattr(schedule, "run_probe", lambda *a: asked.append(a[0]) or real(*a))
     before = read_record(run)["probes"]
     (run / "record.json").unlink()
     (run / "probes/end/step_0000000006.json").write_text('{"half": ')

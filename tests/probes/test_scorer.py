@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from scaling.config import DataConfig, ObjectiveConfig
-from scaling.data.markov import Markov, _world
+from scaling.config import DataConfig
 from scaling.data.pipeline import open_pipeline
+from scaling.data.worlds.markov import Markov, _world
 from scaling.objectives.lm import LanguageModel
 from scaling.probes.base import Target
 from scaling.probes.scorer import ScoredModel, batch_rows
@@ -28,7 +28,7 @@ def test_token_scores_sum_to_the_loss_of_training(transformer, in_mesh, rows):
     weights = (rows[:, 1:] % 3 > 0).astype(np.float32)
     batch = {"tokens": rows[:, :-1], "targets": rows[:, 1:], "weights": weights}
     batch = place(in_mesh, {k: np.ascontiguousarray(v) for k, v in batch.items()}, "batch")
-    objective = jax.jit(lambda model, rows: LanguageModel()(model, rows, ObjectiveConfig()))
+    objective = jax.jit(lambda model, rows: LanguageModel().loss(model, rows, None))
     total, aux = objective(transformer.params, batch)
     assert -(logp[:36] * weights).sum() == pytest.approx(float(total), rel=1e-5)
     assert float(aux["weight"]) == weights.sum()

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from scaling.config import DataConfig
-from scaling.data.arithmetic import ALPHABET, Arithmetic
-from scaling.data.chains import Chains
-from scaling.data.cipher import Cipher
-from scaling.data.repeats import Repeats
 from scaling.data.stdlib import Stdlib
+from scaling.data.worlds.arithmetic import ALPHABET, Arithmetic
+from scaling.data.worlds.chains import Chains
+from scaling.data.worlds.cipher import Cipher
+from scaling.data.worlds.repeats import Repeats
 from scaling.probes.arithmetic import ArithmeticProbe
 from scaling.probes.base import Target
 from scaling.probes.chains import ChainsProbe

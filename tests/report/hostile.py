@@ -6,8 +6,8 @@ The fields come from the schema and the shapes, so a field of tomorrow is covere
 import copy
 import json
 
-from scaling.record import schema, schema_fault
-from scaling.shapes import PROBE, SWEEP
+from scaling.doors.schemas import PROBE, SWEEP
+from scaling.run.record import schema, schema_fault
 from tests.report import synthetic
 
 TEXT = (
@@ -72,7 +72,7 @@ _LINKS = ("run_id", "group", "also_in", "law", "fit_where", "holdout")
 
 
 def shaped(value, shape, key=""):
-    """A copy of `value` in which every text that `shape` (of scaling.reading) asks for is TEXT."""
+    """A copy of `value`: every text that `shape` (of scaling.doors.reading) asks for is TEXT."""
     if isinstance(shape, list):
         return [shaped(one, shape[0], key) for one in value]
     if isinstance(shape, dict) and str in shape:

@@ -5,11 +5,11 @@ import json
 
 import numpy as np
 
-from scaling.environment import environment
-from scaling.lease import Lease
-from scaling.record import RunDir
-from scaling.sweep import manifest
-from scaling.sweep.manifest import Group, RunSpec, Sweep
+from scaling.machine.environment import environment
+from scaling.run.lease import Lease
+from scaling.run.record import RunDir
+from scaling.sweep import definition
+from scaling.sweep.definition import Group, PlannedRun, Sweep
 
 TRUTH = {"E": 0.8, "A": 18.0, "alpha": 0.4, "B": 25.0, "beta": 0.33}
 SIZES = (9_216, 20_736, 36_864, 82_944, 147_456)
@@ -146,7 +146,7 @@ def write_sweep(
     for number, (n, d) in enumerate((n, d) for n in sizes for d in budgets):
         run_id = f"{seed * 100_000 + number:016x}"
         label = (names or {}).get(number, f"{n}-{d}")
-        specs.append(RunSpec(run_id, label, group, {"size": n}, settings={}, cost={}))
+        specs.append(PlannedRun(run_id, label, group, {"size": n}, settings={}, cost={}))
         loss = loss_at(n, d, truth) * float(np.exp(noise * rng.standard_normal()))
         if number in missing:
             continue
@@ -159,7 +159,7 @@ def write_sweep(
         write_run(path / "runs" / run_id, record, curve)
     if sweep_json:
         made = {k: Group(**{**g, "fit_where": tuple(g["fit_where"])}) for k, g in groups.items()}
-        manifest.write_sweep(path, Sweep(name, made, tuple(specs)), {"commit": None})
+        definition.write_sweep(path, Sweep(name, made, tuple(specs)), {"commit": None})
     return path
 
 

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import altair as alt
 import pytest
 
-from scaling.analysis.result import Fit
+from scaling.analysis.fitted import Fit
 from scaling.cli import main
 from scaling.errors import UserError
 from scaling.report.write import write_report

@@ -9,7 +9,7 @@ import pytest
 
 from launch.base import Site
 from launch.slurm import Slurm
-from scaling.record import read_metrics, read_status
+from scaling.run.record import read_metrics, read_status
 from scaling.sweep.protocol import AGAIN
 from tests.slurm import stand_in
 from tests.slurm.cluster import Cluster, why_not

@@ -10,10 +10,10 @@ import pathlib
 import sys
 import time
 
-from scaling.files import write_atomic
-from scaling.interrupt import install
-from scaling.lease import Lease, LeaseHeld, LeaseLost
-from scaling.record import RunDir
+from scaling.doors.files import write_atomic
+from scaling.run.interrupt import install
+from scaling.run.lease import Lease, LeaseHeld, LeaseLost
+from scaling.run.record import RunDir
 from scaling.sweep.protocol import AGAIN, DONE, ELSEWHERE
 
 

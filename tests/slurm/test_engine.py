@@ -13,7 +13,7 @@ from launch.base import Poll
 from launch.slurm import SCRIPT, Slurm
 from launch.slurm_client import indices_of, states_of
 from scaling.errors import UserError
-from scaling.interrupt import REQUESTS
+from scaling.run.interrupt import REQUESTS
 from tests.slurm.cluster import MAX_ARRAY_SIZE
 from tests.sweep.fakes import write_checkpoint
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scaling.record import read_metrics, read_status
+from scaling.run.record import read_metrics, read_status
 from scaling.sweep.protocol import AGAIN
 from tests.slurm.cluster import NODES
 

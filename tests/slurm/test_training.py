@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from scaling.record import read_metrics, read_record
+from scaling.run.record import read_metrics, read_record
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = """\
@@ -20,7 +20,7 @@ from scaling.sweep import designs
 def get_config(variant=""):
     n_runs, _, n_steps = variant.partition("x")
     base = default_config()
-    base.model.depth, base.model.width, base.model.n_heads = 1, 8, 2
+    base.model.depth, base.model.width, base.model.transformer.n_heads = 1, 8, 2
     base.data.name, base.data.seq_len = "markov", 16
     base.train.batch_size, base.train.duration = 8, f"{n_steps} steps"
     base.eval.n_rows = base.eval.batch_size = 8

@@ -4,12 +4,12 @@ import json
 import time
 
 from launch.base import Poll
-from scaling.sweep.manifest import Group, Parent, RunSpec, Sweep
+from scaling.sweep.definition import Group, Parent, PlannedRun, Sweep
 
 
-def spec(number, *, parent=None, step=2, flops=1.0, keep_steps=()):
+def planned(number, *, parent=None, step=2, flops=1.0, keep_steps=()):
     """A run whose id ends in `number`; parent: the number of another."""
-    return RunSpec(
+    return PlannedRun(
         run_id=f"{number:016x}",
         name=f"run{number}",
         group="g",
@@ -21,8 +21,8 @@ def spec(number, *, parent=None, step=2, flops=1.0, keep_steps=()):
     )
 
 
-def sweep_of(*specs):
-    return Sweep(name="fake", groups={"g": Group()}, runs=specs)
+def sweep_of(*planned_runs):
+    return Sweep(name="fake", groups={"g": Group()}, runs=planned_runs)
 
 
 def write_record(out, run_id, status="complete", **facts):

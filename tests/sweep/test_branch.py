@@ -7,13 +7,13 @@ import shutil
 import pytest
 
 from experiments.reliability.kill_resume import compare
-from scaling import train as loop
-from scaling.branch import ParentNotReadyError
-from scaling.checkpoint import Checkpointer
 from scaling.durations import Duration
 from scaling.errors import UserError
-from scaling.prepare import RunArgs
-from scaling.record import read_metrics, read_record
+from scaling.run.branch import ParentNotReadyError
+from scaling.run.checkpoint import Checkpointer
+from scaling.run.record import read_metrics, read_record
+from scaling.training import train as loop
+from scaling.training.prepare import RunArgs
 from tests.helpers import small_config
 
 LONG, SHORT, LEAVES = 16, 10, 7  # steps; the short run decays over 30 % of its length

@@ -4,16 +4,17 @@ import dataclasses
 
 import pytest
 
-from scaling import accounting, compiler
+from scaling.cost import accounting, compiler
 from tests.helpers import VOCAB, small_config
 
-MODEL = small_config(model={"depth": 3}).model
+CONFIG = small_config(model={"depth": 3})
+MODEL = CONFIG.model
 
 
 def test_a_kept_count_is_the_count(tmp_path, monkeypatch):
-    first = accounting.flops_per_token(MODEL, VOCAB, 16, tmp_path)
+    first = accounting.flops_per_token(CONFIG, VOCAB, tmp_path)
     monkeypatch.setattr(compiler, "_counts", lambda *_: pytest.fail("counted twice"))
-    assert accounting.flops_per_token(MODEL, VOCAB, 16, tmp_path) == first
+    assert accounting.flops_per_token(CONFIG, VOCAB, tmp_path) == first
     deeper = dataclasses.replace(MODEL, depth=5)
     per_layer = (compiler.flops_per_token(deeper, VOCAB, 16, tmp_path).training
                  - first["compiler"]) / 2  # fmt: skip

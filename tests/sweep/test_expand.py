@@ -49,7 +49,7 @@ def test_run_ids_are_those_of_the_configs_and_do_not_change():
 
 
 def test_cost_is_what_the_run_will_find(tmp_path):
-    from scaling.prepare import RunArgs, prepare
+    from scaling.training.prepare import RunArgs, prepare
 
     (run,) = runs_of(base(), "one_depth", axes={"width": (16,), "budget": ("1e10 flops",)})
     setup = prepare(run.config, RunArgs(tmp_path / "run", "data:1", cache_dir=tmp_path))

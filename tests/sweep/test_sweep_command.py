@@ -13,7 +13,7 @@ import pytest
 
 from scaling.cli import main
 from scaling.errors import UserError
-from scaling.record import read_record
+from scaling.run.record import read_record
 from scaling.sweep import read_sweep, snapshot
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -23,7 +23,7 @@ from scaling.sweep import designs
 
 def get_config(variant=""):
     base = default_config()
-    base.model.depth, base.model.width, base.model.n_heads = 1, 8, 1
+    base.model.depth, base.model.width, base.model.transformer.n_heads = 1, 8, 1
     base.data.name, base.data.seq_len = "markov", 8
     base.train.batch_size, base.train.steps_per_dispatch = 2, 4
     base.train.duration = "40 steps"
@@ -89,13 +89,13 @@ def test_every_run_has_a_record_of_the_snapshot(finished):
     sweep = read_sweep(finished)
     code = snapshot.facts(finished)
     assert sweep.code["source_hash"] == code["source_hash"]
-    for spec in sweep.runs:
-        record = read_record(finished / "runs" / spec.run_id)
+    for planned in sweep.runs:
+        record = read_record(finished / "runs" / planned.run_id)
         assert record["status"] in ("complete", "diverged")
         ours = {key: code[key] for key in ("source_hash", "commit", "dirty", "diff_hash")}
         assert record["code"] == ours
-        assert list((finished / "logs").glob(f"{spec.run_id}.1.log"))
-    branch = next(spec for spec in sweep.runs if spec.parent)
+        assert list((finished / "logs").glob(f"{planned.run_id}.1.log"))
+    branch = next(planned for planned in sweep.runs if planned.parent)
     assert read_record(finished / "runs" / branch.run_id)["parent"]["step"] == branch.parent.step
 
 
@@ -114,7 +114,7 @@ def test_status_and_runs_have_each_run_once(finished, tmp_path, capsys):
     assert "2 complete, 1 diverged" in capsys.readouterr().out
     rows = list(csv.DictReader(table.open(newline="")))
     assert sorted(row["run_id"] for row in rows) == sorted(
-        spec.run_id for spec in read_sweep(finished).runs
+        planned.run_id for planned in read_sweep(finished).runs
     )
     assert {row["status"]: bool(row["loss"]) for row in rows} == {
         "complete": True,
@@ -209,7 +209,7 @@ def test_stopped_sweeps_go_on_with_the_code_they_began_with(config, tmp_path):
     said = first.communicate(timeout=60)[0]
     assert first.returncode == 75, said
     assert "run the same command again" in said
-    (run_id,) = (spec.run_id for spec in read_sweep(out).runs)
+    (run_id,) = (planned.run_id for planned in read_sweep(out).runs)
     assert not (out / "runs" / run_id / "record.json").exists()
     # What the job runs is the snapshot: a change there is seen, one of the tree is not.
     marker = out / "code" / "scaling" / "evaluate.py"

@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from scaling.lease import Lease, seems_held
+from scaling.run.lease import Lease, seems_held
 from scaling.sweep import logs
 from scaling.sweep.survey import counts, look, newest_checkpoint
-from tests.sweep.fakes import spec, write_checkpoint, write_record, write_status
+from tests.sweep.fakes import planned, write_checkpoint, write_record, write_status
 
 # `serve` with runs that only wait; "saved" is what a run's own handler would do on SIGTERM.
 SERVE = """\
@@ -85,7 +85,7 @@ def test_output_of_each_attempt_has_a_file_of_its_own(tmp_path):
 
 
 def test_what_lies_on_disk_is_told_apart(tmp_path):
-    ids = [spec(n).run_id for n in range(11)]
+    ids = [planned(n).run_id for n in range(11)]
     write_record(tmp_path, ids[0])
     write_status(tmp_path, ids[0], "running", step=2)  # killed between record and status
     write_record(tmp_path, ids[1], "diverged")
@@ -117,15 +117,13 @@ def test_what_lies_on_disk_is_told_apart(tmp_path):
 
 
 def test_a_dead_process_holds_nothing(tmp_path):
-    code = (
-        "import sys, os; from scaling.lease import Lease; Lease(sys.argv[1]).acquire(); os._exit(9)"
-    )
+    code = "import sys, os; from scaling.run.lease import Lease; Lease(sys.argv[1]).acquire()"
     subprocess.run([sys.executable, "-c", f"{code}; os._exit(9)", str(tmp_path)], check=False)
     assert not seems_held(tmp_path)
 
 
 def test_half_a_checkpoint_is_none(tmp_path):
-    run_id = spec(0).run_id
+    run_id = planned(0).run_id
     assert newest_checkpoint(tmp_path, run_id) == -1
     write_checkpoint(tmp_path, run_id, 3)
     directory = tmp_path / "runs" / run_id / "checkpoints"

@@ -24,8 +24,8 @@ from scaling.analysis.probe_table import (
     short,
 )
 from scaling.analysis.tables.choose import require, select
+from scaling.doors.limits import refuse_too_many
 from scaling.errors import UserError, unknown
-from scaling.limits import refuse_too_many
 
 _CONTINUOUS = ("logprob_per_token", "p_right", "brier", "edit_distance")  # in order of preference
 _FEW = 5  # levels below which a break cannot be told from a curve

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from scaling.analysis.emergence import wording
-from scaling.files import dump
-from scaling.outputs import write_output
+from scaling.doors.files import dump
+from scaling.doors.outputs import write_output
 
 Span = tuple[float | None, float | None]  # the two ends of a 95 % interval; None: unbounded
 

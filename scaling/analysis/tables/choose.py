@@ -195,7 +195,7 @@ def _same(column: pd.Series, value: float | str) -> np.ndarray:
         numeric = pd.to_numeric(column.astype(object), errors="coerce")
         return numeric.to_numpy(np.float64, na_value=np.nan) == value
     if column.name == "group":
-        # "text+luck" (see `groups_of`) is both of them.
+        # "text+luck" (see `records.place_of`) is both of them.
         return np.array([value in (str(g), *str(g).split("+")) for g in column], bool)
     there = ~missing(column)
     same = np.array([str(cell).strip() == value for cell in column], bool) & there

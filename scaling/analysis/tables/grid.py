@@ -17,8 +17,8 @@ import pandas as pd
 
 from scaling.analysis.tables.cells import decimal_of, is_missing, numbers
 from scaling.analysis.tables.names import enumerated, tidy
+from scaling.doors.spreadsheet import as_it_was
 from scaling.errors import UserError
-from scaling.spreadsheet import as_it_was
 
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "blanks", "&": "&"}
 _SAMPLE = 200  # lines that the separator is told from

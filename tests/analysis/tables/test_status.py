@@ -6,8 +6,8 @@ from scaling.analysis.tables.read import as_table
 from scaling.analysis.tables.status import WORDS, canonical
 from scaling.cli import main
 from scaling.errors import UserError
-from scaling.importers.columns import to_records
-from scaling.record import STATUSES
+from scaling.interop.columns import to_records
+from scaling.run.record import STATUSES
 from tests.analysis.synthetic import sweep
 
 

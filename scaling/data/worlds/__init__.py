@@ -1,0 +1,1 @@
+"""Synthetic sources of which everything is known: entropy, and what can be learned from context."""

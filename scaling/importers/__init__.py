@@ -1,1 +1,0 @@
-"""Results that were made elsewhere, as the table that our own records give."""

@@ -1,0 +1,1 @@
+"""How a hyperparameter follows from sizes: a recipe is a function from a size to settings."""
