@@ -39,7 +39,7 @@ def loss_and_gradients(config, mesh_shape):
     with use_mesh(mesh):
         state = make_program(config, VOCAB, mesh).init(0)
         batch = place(mesh, random_batch(config), "batch")
-        mean = lambda params, batch: objective(params, batch, config.objective)[0]  # noqa: E731
+        mean = lambda params, batch: objective.loss(params, batch, None)[0]  # noqa: E731
         loss, grads = jax.jit(jax.value_and_grad(mean))(state.params, batch)
         return jax.device_get((loss, jax.tree.leaves(grads))), grads
 

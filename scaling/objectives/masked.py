@@ -32,8 +32,9 @@ class Masked(Objective):
         super().check(model, data)
         if self.as_mask + self.as_random > 1:
             raise UserError(
-                f"objective.masked.as_mask={self.as_mask:g} and as_random={self.as_random:g} are "
-                "shares of the same places: their sum must not be above 1"
+                f"objective.masked.as_mask={self.as_mask:g} and "
+                f"objective.masked.as_random={self.as_random:g} are shares of the same places: "
+                "their sum must not be above 1"
             )
 
     def extra_ids(self, data: DataConfig) -> int:

@@ -196,7 +196,7 @@ def test_a_prepared_directory_is_all_that_another_engine_needs(config, tmp_path,
     assert _sweep("--prepare", *command(config, out)) == 0
     assert f"scaling run {out}" in capsys.readouterr().out
     assert len(read_sweep(out).runs) == 3
-    assert (out / "code" / "scaling" / "train.py").exists()
+    assert (out / "code" / "scaling" / "training" / "train.py").exists()
     assert not (out / "runs").exists()
 
 
@@ -212,7 +212,7 @@ def test_stopped_sweeps_go_on_with_the_code_they_began_with(config, tmp_path):
     (run_id,) = (planned.run_id for planned in read_sweep(out).runs)
     assert not (out / "runs" / run_id / "record.json").exists()
     # What the job runs is the snapshot: a change there is seen, one of the tree is not.
-    marker = out / "code" / "scaling" / "evaluate.py"
+    marker = out / "code" / "scaling" / "core" / "evaluate.py"
     marker.write_text(marker.read_text() + '\nprint("this is the snapshot")\n')
     again = launch(config, out, long, "--workers=1", variant="1")
     said = again.communicate(timeout=120)[0]
