@@ -1,4 +1,4 @@
-"""A decoder-only transformer (pre-norm) as an NNX pytree.
+"""A transformer (pre-norm), causal or seeing the whole row, as an NNX pytree.
 
 B rows, T positions, D width, H query heads, K head size, V vocabulary. Parameters are float32;
 activations are `config.dtype`; norms, attention weights and logits are float32. Layers are stacked
