@@ -55,7 +55,7 @@ def spec(*axes: str | None) -> P:
     used: list[str] = []
     parts: list[str | tuple[str, ...] | None] = []
     for axis in axes:
-        names = tuple(name for name in _mesh_axes(axis) if name not in own)
+        names = tuple(name for name in mesh_axes(axis) if name not in own)
         parts.append(names if len(names) > 1 else names[0] if names else None)
         used += names
     if len(used) != len(set(used)):
@@ -67,14 +67,15 @@ def ways(axis: str, mesh_shape: Mapping[str, int] | None = None) -> int:
     """Into how many parts a dimension that means `axis` is split on a mesh: the one in use, or
     {mesh axis: size}."""
     shape = jax.sharding.get_abstract_mesh().shape if mesh_shape is None else mesh_shape
-    return math.prod(shape[name] for name in _mesh_axes(axis))
+    return math.prod(shape[name] for name in mesh_axes(axis))
 
 
-def _mesh_axes(axis: str | None) -> tuple[str, ...]:
+def mesh_axes(axis: str | None) -> tuple[str, ...]:
+    """The mesh axes that a dimension which means `axis` is split over."""
     if axis not in RULES:
         raise unknown("logical axis", str(axis), [str(a) for a in RULES])
-    mesh_axes = RULES[axis]
-    return (mesh_axes,) if isinstance(mesh_axes, str) else mesh_axes or ()
+    found = RULES[axis]
+    return (found,) if isinstance(found, str) else found or ()
 
 
 def gathered_spec(*axes: str | None) -> P:
@@ -164,7 +165,7 @@ def check_divisible(mesh_shape: Mapping[str, int], sizes: Mapping[str, tuple[str
         if size % n:
             raise UserError(
                 f"{field}={size} cannot be split {n} ways over mesh axes "
-                f"{', '.join(_mesh_axes(axis))}; make it a multiple of {n} or change --mesh"
+                f"{', '.join(mesh_axes(axis))}; make it a multiple of {n} or change --mesh"
             )
 
 

@@ -63,13 +63,6 @@ def _finite(text: str) -> float:
     return value
 
 
-def positive(text: str) -> int:
-    """For `type=`: a whole number of 1 or more."""
-    if (value := _whole(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{shown(text)} must be 1 or more")
-    return value
-
-
 def natural(text: str) -> int:
     """For `type=`: a whole number of 0 or more."""
     if (value := _whole(text)) < 0:

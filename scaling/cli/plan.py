@@ -125,15 +125,13 @@ def price(
 def _axes(config: RunConfig, vocab_size: int, mesh: dict[str, int]) -> list[dict[str, Any]]:
     """How the mesh splits each size: {"field", "size", "over", "ways", "divides"}."""
     from scaling.core.build import split_sizes
-    from scaling.sharding import RULES
+    from scaling.sharding import mesh_axes, ways
 
     rows = []
     for axis, field, size in split_sizes(config, vocab_size):
-        over = (RULES[axis],) if isinstance(RULES[axis], str) else RULES[axis] or ()
-        ways = math.prod(mesh[name] for name in over)
-        divides = size % ways == 0
+        over, n = list(mesh_axes(axis)), ways(axis, mesh)
         rows.append(
-            {"field": field, "size": size, "over": list(over), "ways": ways, "divides": divides}
+            {"field": field, "size": size, "over": over, "ways": n, "divides": size % n == 0}
         )
     return rows
 

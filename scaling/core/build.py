@@ -9,11 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from flax import nnx
 from jax.sharding import AbstractMesh, Mesh, NamedSharding
 
 from scaling.config import RunConfig
 from scaling.core.state import TrainState, init_state
+from scaling.models.base import abstract_model, new_model
 from scaling.models.params import infos
 from scaling.optim.build import make_optimizer
 from scaling.sharding import check_divisible, param_shardings, parse_mesh, spec, start_cpu_devices
@@ -41,24 +41,13 @@ def make_program(config: RunConfig, vocab_size: int, mesh: Mesh | AbstractMesh) 
     Nothing is allocated. Raises UserError when the config's sizes do not divide over the mesh.
     """
     check_mesh(config, vocab_size, mesh.shape)
-
-    def new_model(key):
-        return config.model.options.build(
-            config.model,
-            vocab_size=vocab_size,
-            seq_len=config.data.seq_len,
-            rngs=nnx.Rngs(params=key),
-        )
-
-    # The key is abstract too: nothing may be computed where the mesh is only planned.
-    abstract_key = jax.eval_shape(lambda: jax.random.key(0))
-    abstract_model = jax.eval_shape(new_model, abstract_key)
-    info_tree = infos(abstract_model)
+    sizes = (config.model, vocab_size, config.data.seq_len)
+    info_tree = infos(abstract_model(*sizes))
     optimizer = make_optimizer(config.optim, config.model, info_tree)
     shardings = param_shardings(mesh, info_tree)
 
     def new_state(key):
-        params = jax.tree.map(jax.reshard, new_model(key), shardings)
+        params = jax.tree.map(jax.reshard, new_model(*sizes, key), shardings)
         return init_state(params, optimizer, jax.random.fold_in(key, _OF_STEPS))
 
     jitted = jax.jit(new_state)
@@ -66,7 +55,7 @@ def make_program(config: RunConfig, vocab_size: int, mesh: Mesh | AbstractMesh) 
     def init(seed: int) -> TrainState:
         return jitted(jax.random.key(seed))
 
-    abstract_state = jax.eval_shape(new_state, abstract_key)
+    abstract_state = jax.eval_shape(new_state, jax.eval_shape(lambda: jax.random.key(0)))
     return Program(optimizer, init, _with_shardings(abstract_state, mesh), info_tree)
 
 

@@ -163,12 +163,10 @@ def make_eval_step(config: RunConfig) -> Callable:
     pass. entropy: of the predictions, in nats. confidence, correct, count (bins,): for the
     expected calibration error (Guo et al. 2017, eq. 3) of the most likely token.
     """
-
     visibility = config.objective.options.visibility
 
     def eval_step(params: Any, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        logits, _ = params.forward(batch, visibility)
-        logits = constrain(logits, "batch", "seq", None)
+        logits = constrain(params.forward(batch, visibility), "batch", "seq", None)
         nll, log_z = token_nll(logits, batch["targets"])
         weights = batch["weights"]
         p = jnp.exp(logits - log_z[..., None])

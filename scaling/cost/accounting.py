@@ -73,21 +73,26 @@ def with_sums(by_role: Mapping[str, int]) -> dict[str, int]:
     return {**counts, "total": total, "non_embedding": total - vocabulary}
 
 
-def token_cost(model: ModelConfig, convention: str, vocab_size: int, seq_len: int) -> TokenCost:
+def token_cost(
+    model: ModelConfig,
+    convention: str,
+    vocab_size: int,
+    seq_len: int,
+    cache_dir: pathlib.Path | None = None,
+) -> TokenCost:
     """FLOPs of one position that a model reads, or predicts as a language model, under a
-    convention. Raises UserError when there is no such convention."""
-    formula: Callable[[ModelConfig, int, int], TokenCost] = CONVENTIONS.load(convention)
-    return formula(model, vocab_size, seq_len)
+    convention. cache_dir: of the compiler's counts. Raises UserError for no such convention."""
+    formula: Callable[..., TokenCost] = CONVENTIONS.load(convention)
+    sizes = (model, vocab_size, seq_len)
+    return formula(*sizes) if convention in CLOSED_FORMS else formula(*sizes, cache_dir)
 
 
 def prediction_cost(
     config: RunConfig, convention: str, vocab_size: int, cache_dir: pathlib.Path | None = None
 ) -> TokenCost:
-    """FLOPs of one prediction of a run: of all that its objective reads to make it. cache_dir: of
-    the compiler's counts. Raises UserError as `token_cost`."""
-    sizes = (config.model, vocab_size, config.data.seq_len)
-    more = (cache_dir,) if convention == "compiler" else ()
-    cost = CONVENTIONS.load(convention)(*sizes, *more)
+    """FLOPs of one prediction of a run: of all that its objective reads to make it. Arguments and
+    errors are those of `token_cost`."""
+    cost = token_cost(config.model, convention, vocab_size, config.data.seq_len, cache_dir)
     return TokenCost(*config.objective.options.flops(*cost, config.data))
 
 

@@ -15,15 +15,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-from flax import nnx
 from jax.sharding import AxisType, Mesh
 
-from scaling.config import ModelConfig
+from scaling.config import DataConfig, ModelConfig
 from scaling.cost.accounting import TokenCost
 from scaling.data.cache import cache_root
 from scaling.doors.files import dump, write_atomic
 from scaling.doors.reading import NUMBER, read_json
+from scaling.models.base import abstract_model
 from scaling.objectives.lm import LanguageModel
 from scaling.resolve import to_dict
 from scaling.sharding import MESH_AXES, use_mesh
@@ -90,18 +89,14 @@ def _sources() -> str:
 
 def _loss(model: ModelConfig, vocab_size: int, seq_len: int) -> tuple[Callable, tuple[Any, ...]]:
     """loss(params, batch) of one row, and its abstract arguments."""
-
-    def new(key):
-        rngs = nnx.Rngs(params=key)
-        return model.options.build(model, vocab_size=vocab_size, seq_len=seq_len, rngs=rngs)
+    objective = LanguageModel()
 
     def loss(params, batch):
-        return LanguageModel().cross_entropy(params.forward(batch)[0], batch)[0]
+        return objective.cross_entropy(params.forward(batch), batch)[0]
 
-    params = jax.eval_shape(new, jax.eval_shape(lambda: jax.random.key(0)))
-    kinds = {"tokens": jnp.int32, "targets": jnp.int32, "weights": jnp.float32}
-    batch = {name: jax.ShapeDtypeStruct((1, seq_len), kind) for name, kind in kinds.items()}
-    return loss, (params, batch)
+    layout = objective.layout(DataConfig(seq_len=seq_len))
+    batch = {name: jax.ShapeDtypeStruct((1, *f.shape), f.dtype) for name, f in layout.items()}
+    return loss, (abstract_model(model, vocab_size, seq_len), batch)
 
 
 def _count(function: Callable, *arguments: Any) -> float:

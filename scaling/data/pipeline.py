@@ -110,9 +110,7 @@ class Pipeline:
     def batch(self, step: int) -> Batch:
         """The global batch of step `step` (from 0)."""
         _check_step(step)
-        first = step * self._batch_size
-        places = np.arange(first, first + self._batch_size)
-        return self._made.rows(self._order.rows_at(places), places)
+        return self._made.rows(self._row_ids(step), self._places(step))
 
     def iterator(
         self, start_step: int = 0, *, rows: slice | None = None, workers: int = 0
@@ -171,8 +169,11 @@ class Pipeline:
         return {key: value for key, value in out.items() if value is not None}
 
     def _row_ids(self, step: int) -> np.ndarray:
+        return self._order.rows_at(self._places(step))
+
+    def _places(self, step: int) -> np.ndarray:
         first = step * self._batch_size
-        return self._order.rows_at(np.arange(first, first + self._batch_size))
+        return np.arange(first, first + self._batch_size)
 
 
 def _held_out_rows(n_rows: int | None, n: int) -> np.ndarray:

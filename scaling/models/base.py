@@ -95,16 +95,24 @@ class Architecture:
         return MatrixCost(products + (embedding if model.tied else 0), embedding)
 
 
+def new_model(model: ModelConfig, vocab_size: int, seq_len: int, key: jax.Array) -> "Model":
+    """The model of `model`, its parameters drawn from `key`. Call it under a mesh."""
+    rngs = nnx.Rngs(params=key)
+    return model.options.build(model, vocab_size=vocab_size, seq_len=seq_len, rngs=rngs)
+
+
+def abstract_model(model: ModelConfig, vocab_size: int, seq_len: int) -> "Model":
+    """`new_model` with shapes in place of arrays: traced, not made."""
+    # The key is abstract too: nothing may be computed where the mesh is only planned.
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    return jax.eval_shape(functools.partial(new_model, model, vocab_size, seq_len), key)
+
+
 @functools.lru_cache(maxsize=256)
 def _parameters(model: ModelConfig, vocab_size: int, seq_len: int) -> list[tuple[int, ParamInfo]]:
     """(size, ParamInfo) of every parameter of the model, which is traced and not made."""
-
-    def new(key):
-        rngs = nnx.Rngs(params=key)
-        return model.options.build(model, vocab_size=vocab_size, seq_len=seq_len, rngs=rngs)
-
     with use_mesh(abstract_mesh(parse_mesh(""))):
-        abstract = jax.eval_shape(new, jax.eval_shape(lambda: jax.random.key(0)))
+        abstract = abstract_model(model, vocab_size, seq_len)
     leaves = zip(jax.tree.leaves(abstract), jax.tree.leaves(infos(abstract)), strict=True)
     return [(math.prod(array.shape), info) for array, info in leaves]
 
@@ -124,13 +132,10 @@ class Model(nnx.Module):
         visibility: of VISIBILITIES, one that the architecture has."""
         raise NotImplementedError
 
-    def forward(
-        self, batch: Mapping[str, jax.Array], visibility: str = "causal"
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """(logits, sums): logits (B, T, V) of a batch, and sums over tokens that the model wants
-        added to the loss or told (of a router, say), by name."""
+    def forward(self, batch: Mapping[str, jax.Array], visibility: str = "causal") -> jax.Array:
+        """Logits (B, T, V) of a batch."""
         inputs = (batch["tokens"], batch.get("segments"), batch.get("positions"))
-        return self(*inputs, visibility=visibility), {}
+        return self(*inputs, visibility=visibility)
 
 
 class Grows:

@@ -66,18 +66,17 @@ class Layer(nnx.Module):
         bias = jnp.zeros((D, GATES)).at[:, 1].set(config.options.forget_bias)
         self.bias = param(bias.reshape(-1), ("mlp",), "bias")
 
-    def __call__(self, x_BTD, state, reset_BT, keep_BT=None):
+    def __call__(self, x_BTD, state, reset_BT, keep_BT):
         """(h at every position, state after the last). reset: forget all before this position.
-        keep: False where a position is a pad and changes nothing."""
+        keep: False where a position is a pad and changes nothing. None: nowhere."""
         # What the inputs say is one product for all positions; the loop has only the recurrent one.
         said = layers.dense(x_BTD, self.input, "batch", "seq", "mlp")
         recurrent = gather(self.recurrent[...].astype(x_BTD.dtype), "embed", "mlp")
         bias = gather(self.bias[...], "mlp")
-        keep_BT = jnp.ones_like(reset_BT) if keep_BT is None else keep_BT
 
         def step(state, inputs):
             said_BE, reset_B, keep_B = inputs
-            h, c = (jnp.where(reset_B[:, None], 0.0, s) for s in state)
+            h, c = _where(reset_B, (jnp.zeros_like(s) for s in state), state)
             product = jnp.einsum(
                 "bd,de->be", h.astype(x_BTD.dtype), recurrent, out_sharding=spec("batch", "mlp")
             )
@@ -85,14 +84,22 @@ class Layer(nnx.Module):
             i, f, g, o = jnp.unstack(_by_unit(gates), axis=-1)
             c_new = jax.nn.sigmoid(f) * _split(c) + jax.nn.sigmoid(i) * jnp.tanh(g)
             h_new = jax.nn.sigmoid(o) * jnp.tanh(c_new)
-            new = [constrain(s, "batch", "model") for s in (h_new, c_new)]
-            state = tuple(jnp.where(keep_B[:, None], n, s) for n, s in zip(new, state, strict=True))
+            new = tuple(constrain(s, "batch", "model") for s in (h_new, c_new))
+            state = new if keep_B is None else _where(keep_B, new, state)
             return state, state[0]
 
-        inputs = [jnp.moveaxis(a, 1, 0) for a in (said, reset_BT, keep_BT)]
+        inputs = [a if a is None else jnp.moveaxis(a, 1, 0) for a in (said, reset_BT, keep_BT)]
         unroll = min(self.config.options.unroll, x_BTD.shape[1])
         state, h_TBD = jax.lax.scan(step, state, tuple(inputs), unroll=unroll)
         return jnp.moveaxis(h_TBD, 0, 1).astype(x_BTD.dtype), state
+
+
+def _where(chosen_B, new, state):
+    """The arrays (B, D) of `new` in chosen rows, and those of `state` in the others."""
+    if chosen_B is None:
+        return state
+    pairs = zip(new, state, strict=True)
+    return tuple(jnp.where(chosen_B[:, None], a, b) for a, b in pairs)
 
 
 def _by_unit(gates_BE):
@@ -130,12 +137,12 @@ class LSTM(Model, Grows):
 
     def __call__(self, tokens_BT, segments_BT=None, positions_BT=None, *, visibility="causal"):
         assert visibility == "causal", visibility
-        new = constrain(jnp.zeros(tokens_BT.shape, bool), "batch", "seq")
+        new = None
         if segments_BT is not None:
-            changed = constrain(segments_BT[:, 1:] != segments_BT[:, :-1], "batch", "seq")
-            new = jnp.concatenate([new[:, :1], changed], axis=1)
+            changed = segments_BT[:, 1:] != segments_BT[:, :-1]
+            new = constrain(jnp.pad(changed, ((0, 0), (1, 0))), "batch", "seq")
         cache = self.new_cache(tokens_BT.shape[0], 0)
-        return self._read(tokens_BT, cache, new)[0]
+        return self._read(tokens_BT, cache, new, None)[0]
 
     def new_cache(self, batch, size):
         zeros = jnp.zeros((self.config.depth, batch, self.config.width))
@@ -143,9 +150,9 @@ class LSTM(Model, Grows):
         return State(zeros, zeros)
 
     def extend(self, tokens_BT, is_token_BT, cache):
-        return self._read(tokens_BT, cache, jnp.zeros_like(is_token_BT), is_token_BT)
+        return self._read(tokens_BT, cache, None, is_token_BT)
 
-    def _read(self, tokens_BT, cache, reset_BT, keep_BT=None):
+    def _read(self, tokens_BT, cache, reset_BT, keep_BT):
         table = gather(self.embedding[...], "vocab", "embed")
         x_BTD = table.at[tokens_BT].get(out_sharding=spec("batch", "seq", "model"))
         x_BTD = x_BTD.astype(self.config.dtype)

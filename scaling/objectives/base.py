@@ -100,8 +100,9 @@ class Objective:
         """The batch of `layout` from rows of the source (next-token rows). vocab_size: V."""
         return rows
 
-    def dials(self, share: float) -> dict[str, float]:
-        """Scalars that change along the run, by name; share: of its steps that are behind."""
+    def dials(self, share: Any) -> dict[str, Any]:
+        """Scalars that change along the run, by name; share: of its steps that are behind, a number
+        or an array of numbers, which gives arrays."""
         return {}
 
     def draw(self, batch: Mapping[str, jax.Array], given: Given) -> dict[str, jax.Array]:
@@ -116,8 +117,7 @@ class Objective:
 
         `nll` is of the targets; what is added to it for training is only in the first result.
         """
-        logits, _ = model.forward(batch, self.visibility)
-        return self.cross_entropy(logits, batch)
+        return self.cross_entropy(model.forward(batch, self.visibility), batch)
 
     def cross_entropy(
         self, logits: jax.Array, batch: Mapping[str, jax.Array]

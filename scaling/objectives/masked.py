@@ -41,7 +41,10 @@ class Masked(Objective):
         return 1
 
     def predictions(self, data: DataConfig) -> int:
-        return max(1, round(self.rate * data.seq_len))
+        return self._n_chosen(data.seq_len)
+
+    def _n_chosen(self, n_places: int) -> int:
+        return max(1, round(self.rate * n_places))
 
     def make(self, rows, bits, vocab_size):
         clean = rows["tokens"]
@@ -49,12 +52,11 @@ class Masked(Objective):
         draws = bits(2 * T + 1).T
         # A place counts where its token is one that the source would have predicted.
         counts = np.concatenate([np.ones((B, 1), np.float32), rows["weights"][:, :-1]], axis=1)
-        n = max(1, round(self.rate * T))
         order = np.argsort(
             np.where(counts > 0, draws[:, :T] >> np.uint64(1), ~np.uint64(0)), axis=1
         )
         chosen = np.zeros((B, T), bool)
-        np.put_along_axis(chosen, order[:, :n], True, axis=1)
+        np.put_along_axis(chosen, order[:, : self._n_chosen(T)], True, axis=1)
         u = draws[:, T : 2 * T] * _UNIT
         # Which random token: the low bits of the draw by which the place was chosen.
         other = (draws[:, :T] % np.uint64(vocab_size)).astype(np.int32)

@@ -33,7 +33,7 @@ class ScheduledSampling(Objective):
                 "set data.documents='stream'"
             )
 
-    def dials(self, share: float) -> dict[str, float]:
+    def dials(self, share):
         return {"sampling_rate": self.first + (self.last - self.first) * share}
 
     def flops(self, forward, training, data):
@@ -46,7 +46,7 @@ class ScheduledSampling(Objective):
 
     def loss(self, model, batch, given):
         tokens = batch["tokens"]
-        logits = jax.lax.stop_gradient(model.forward(batch, self.visibility)[0])
+        logits = jax.lax.stop_gradient(model.forward(batch, self.visibility))
         logits = constrain(logits, "batch", "seq", None)
 
         def one(data, logits_TV):

@@ -41,11 +41,9 @@ def dials(config: RunConfig, total_steps: int, rates: Rates) -> dict[str, np.nda
     """Everything that changes from step to step, by name, each float32 [total_steps]: the learning
     rate "lr" and the objective's own. Raises UserError as `check`."""
     out = {"lr": learning_rates(config.optim, total_steps, rates)}
-    own = config.objective.options.dials
     shares = np.arange(total_steps) / max(total_steps - 1, 1)
-    for name in own(0.0):
-        out[name] = np.array([own(share)[name] for share in shares], np.float32)
-    return out
+    own = config.objective.options.dials(shares)
+    return out | {name: values.astype(np.float32) for name, values in own.items()}
 
 
 def check(optim: OptimConfig, total_steps: int, rates: Rates) -> None:

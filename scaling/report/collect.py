@@ -18,7 +18,7 @@ from scaling.analysis.tables.objects import flatten
 from scaling.analysis.tables.records import place_of
 from scaling.errors import UserError
 from scaling.run.record import read_record
-from scaling.sweep.definition import FILE, read_sweep, run_dict
+from scaling.sweep.definition import FILE, place_dict, read_sweep
 from scaling.sweep.survey import look
 
 DEFAULT_LAW = "chinchilla"
@@ -106,7 +106,7 @@ def collect(path: str | pathlib.Path, progress=lambda done, total: None) -> Stud
         run = _run(path, planned.run_id, path / "runs" / planned.run_id, planned.name)
         groups = planned.groups
         trunk = root(planned.run_id, parents)
-        runs.append(replace(run, groups=groups, trunk=trunk, place=place_of(run_dict(planned))))
+        runs.append(replace(run, groups=groups, trunk=trunk, place=place_of(place_dict(planned))))
         progress(k + 1, len(sweep.runs))
     groups = tuple(
         Chapter(

@@ -200,15 +200,22 @@ def _dump(sweep: Sweep) -> str:
 def run_dict(run: PlannedRun) -> dict[str, Any]:
     """One entry of "runs" in sweep.json."""
     return {
+        **place_dict(run),
+        "keep_steps": list(run.keep_steps),
+        "cost": dict(run.cost),
+        "config": run.settings,
+    }
+
+
+def place_dict(run: PlannedRun) -> dict[str, Any]:
+    """What a run is called, and where in the sweep it stands."""
+    return {
         "run_id": run.run_id,
         "name": run.name,
         "group": run.group,
         "also_in": list(run.also_in),
         "axes": dict(run.axes),
         "parent": dataclasses.asdict(run.parent) if run.parent else None,
-        "keep_steps": list(run.keep_steps),
-        "cost": dict(run.cost),
-        "config": run.settings,
     }
 
 

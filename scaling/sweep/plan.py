@@ -6,6 +6,7 @@ UTILISATION, without start-up, compilation and evaluation.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +15,7 @@ import jax
 
 from scaling.config import RunConfig
 from scaling.core.build import check_mesh
+from scaling.core.programs import traced_part
 from scaling.cost import accounting
 from scaling.cost.memory import device_memory
 from scaling.doors.limits import memory_bytes
@@ -21,7 +23,7 @@ from scaling.errors import UserError, unknown
 from scaling.machine.hardware import DEVICE_BYTES, PEAK_BFLOAT16, measured_matmul_rate
 from scaling.sweep.checks import warnings
 from scaling.sweep.costs import Pricer
-from scaling.sweep.definition import PlannedRun, Sweep
+from scaling.sweep.definition import PlannedRun, Sweep, place_dict
 
 # Share of the matmul rate that training reaches: seen on 2 cores with models of 9k to 150k
 # parameters (8 minutes where this says 8). Good programs on large GPUs reach more.
@@ -68,12 +70,7 @@ def plan(sweep: Sweep, pricer: Pricer, mesh: Mapping[str, int], machine: Device)
         n_bytes, misfit = memory(config, data.vocab_size)
         rows.append(
             {
-                "run_id": run.run_id,
-                "name": run.name,
-                "group": run.group,
-                "also_in": list(run.also_in),
-                "axes": dict(run.axes),
-                "parent": dataclasses.asdict(run.parent) if run.parent else None,
+                **place_dict(run),
                 "params": model.params,
                 **run.cost,
                 "batch_size": config.train.batch_size,
@@ -128,36 +125,26 @@ class Memory:
 
     def __init__(self, mesh: Mapping[str, int]):
         self._mesh = dict(mesh)
-        self._known: dict[Any, Any] = {}
+        self._bytes, self._misfit = functools.cache(self._trace), functools.cache(self._check)
 
     def __call__(self, config: RunConfig, vocab_size: int) -> tuple[int | None, str | None]:
         """(bytes, None) or (None, why the sizes do not divide); both None where this machine cannot
         trace the step (cuDNN attention without a GPU)."""
-        return self._once("bytes", self._bytes, config, vocab_size)
+        misfit = self.misfit(config, vocab_size)
+        return (None, misfit) if misfit else (self._bytes(traced_part(config), vocab_size), None)
 
     def misfit(self, config: RunConfig, vocab_size: int) -> str | None:
         """Why the sizes do not divide over the mesh."""
-        return self._once("misfit", self._misfit, config, vocab_size)
+        return self._misfit(traced_part(config), vocab_size)
 
-    def _once(self, what, find, config, vocab_size):
-        train = config.train
-        rows = (train.batch_size, train.n_microbatches, config.eval.batch_size, config.data.seq_len)
-        key = (what, config.model, config.optim.name, config.objective, rows, vocab_size)
-        key += (train.steps_per_dispatch, config.data.documents)
-        if key not in self._known:
-            self._known[key] = find(config, vocab_size)
-        return self._known[key]
-
-    def _bytes(self, config, vocab_size):
-        if misfit := self.misfit(config, vocab_size):
-            return None, misfit
+    def _trace(self, config: RunConfig, vocab_size: int) -> int | None:
         try:
             config.model.options.check_backend(jax.default_backend())
         except UserError:
-            return None, None
-        return device_memory(config, vocab_size, self._mesh).total, None
+            return None
+        return device_memory(config, vocab_size, self._mesh).total
 
-    def _misfit(self, config, vocab_size):
+    def _check(self, config: RunConfig, vocab_size: int) -> str | None:
         try:
             check_mesh(config, vocab_size, self._mesh)
         except UserError as error:

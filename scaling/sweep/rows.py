@@ -8,7 +8,7 @@ from scaling.analysis.tables.records import place_of
 from scaling.doors.reading import Missing
 from scaling.errors import UserError
 from scaling.run.record import FINAL_STATUSES, read_facts
-from scaling.sweep.definition import Sweep, run_dict
+from scaling.sweep.definition import Sweep, place_dict
 from scaling.sweep.survey import look
 
 UNREADABLE = "unreadable record"
@@ -27,7 +27,7 @@ def rows(out: pathlib.Path, sweep: Sweep) -> list[dict[str, Any]]:
     out_rows = []
     for planned in sweep.runs:
         row = dict.fromkeys(_FIRST)
-        row |= {"run_id": planned.run_id, "name": planned.name, **place_of(run_dict(planned))}
+        row |= {"run_id": planned.run_id, "name": planned.name, **place_of(place_dict(planned))}
         row |= _result(out, planned.run_id)
         if row["status"] not in FINAL_STATUSES:
             # What it will be, so that a table of a sweep under way can be read.

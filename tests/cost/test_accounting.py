@@ -4,7 +4,6 @@ import itertools
 
 import jax
 import pytest
-from flax import nnx
 
 from experiments.replications.chinchilla_flops import appendix_f
 from scaling.cost import accounting
@@ -15,6 +14,7 @@ from scaling.cost.accounting import (
     token_cost,
 )
 from scaling.errors import UserError
+from scaling.models.base import abstract_model
 from scaling.models.params import infos
 from scaling.sharding import MESH_AXES, abstract_mesh, use_mesh
 from tests.helpers import transformer, varied
@@ -58,20 +58,16 @@ TABLE_A4 = {
 }
 
 
-def abstract_model(model, vocab_size, seq_len):
-    def new(key):
-        rngs = nnx.Rngs(params=key)
-        return model.options.build(model, vocab_size=vocab_size, seq_len=seq_len, rngs=rngs)
-
+def abstract_of(*sizes):
     with use_mesh(abstract_mesh(dict.fromkeys(MESH_AXES, 1))):
-        return jax.eval_shape(new, jax.eval_shape(lambda: jax.random.key(0)))
+        return abstract_model(*sizes)
 
 
 @pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
 @pytest.mark.parametrize("depth", [1, 5])
 def test_closed_form_counts_the_model(options, depth):
     model = varied(BASE, depth=depth, **options)
-    abstract = abstract_model(model, 97, 11)
+    abstract = abstract_of(model, 97, 11)
     counted = accounting.param_counts_of(abstract, infos(abstract))
     assert param_counts(model, 97, 11) == counted
     assert counted["total"] == sum(leaf.size for leaf in jax.tree.leaves(abstract))

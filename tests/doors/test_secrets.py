@@ -121,8 +121,8 @@ def test_where_secrets_cannot_be_handed_over_the_sweep_is_refused(
 
 def test_what_is_acted_on_later_is_refused_and_not_changed(tmp_path):
     path = tmp_path / "orders.json"
-    with pytest.raises(UserError, match=r"cwd is '/home/\[redacted\]/x' once redacted"):
-        write_orders(path, {"runs": ["a"], "cwd": f"/home/{KEY}/x"})
+    with pytest.raises(UserError, match=r"cwd is '/data/\[redacted\]/x' once redacted"):
+        write_orders(path, {"runs": ["a"], "cwd": f"/data/{KEY}/x"})
     assert not path.exists()
     check_orders(path, {"runs": ["a"], "commands": [["python", "-m", "scaling"]]})
 

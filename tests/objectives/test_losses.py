@@ -9,6 +9,7 @@ from scaling.core.build import make_program
 from scaling.core.step import make_train_steps
 from scaling.data.pipeline import open_pipeline
 from scaling.data.worlds.markov import _world
+from scaling.durations import Rates
 from scaling.models.base import Model
 from scaling.objectives.base import Given
 from scaling.objectives.scheduled_sampling import ScheduledSampling
@@ -129,7 +130,5 @@ def test_the_rate_rises_along_the_run():
 
 
 def trained_rates(config, n_steps):
-    from scaling.durations import Rates
-
     rates = Rates(tokens_per_step=1, unique_tokens=None, n_params=1, flops_per_token=1.0)
     return dials(config, n_steps, rates)["sampling_rate"]
