@@ -49,7 +49,7 @@ class Masked(Objective):
     def make(self, rows, bits, vocab_size):
         clean = rows["tokens"]
         B, T = clean.shape
-        draws = bits(2 * T + 1).T
+        draws = bits(2 * T).T
         # A place counts where its token is one that the source would have predicted.
         counts = np.concatenate([np.ones((B, 1), np.float32), rows["weights"][:, :-1]], axis=1)
         order = np.argsort(
